@@ -1,0 +1,169 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	lassocache "github.com/rancher/lasso/pkg/cache"
+	"github.com/rancher/lasso/pkg/client"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+)
+
+// neverResync is the resync period of every cache. Lasso reads zero as ten
+// hours, so "never" has to be spelled as a long time; events alone wake keys.
+const neverResync = 100 * 365 * 24 * time.Hour
+
+// Options of a Connection.
+type Options struct {
+	// UserAgent names the program in the API server's audit log and metrics.
+	UserAgent string
+	// Namespace limits every cache to one namespace; empty means all.
+	Namespace string
+	// Selectors limits the caches of single kinds by label or field.
+	Selectors map[schema.GroupVersionKind]lassocache.TweakListOptionsFunc
+}
+
+// Connection is the set of clients and shared caches for one API server.
+type Connection struct {
+	// Config is the configuration that every client of the connection uses.
+	// Its own throttle is off: the API server's priority and fairness decides.
+	Config *rest.Config
+	// Kubernetes is the typed client for built-in kinds.
+	Kubernetes kubernetes.Interface
+	// Scheme knows the built-in kinds and Fleet's.
+	Scheme *runtime.Scheme
+
+	clients client.SharedClientFactory
+	caches  lassocache.SharedCacheFactory
+
+	mu      sync.Mutex
+	started bool
+	synced  map[string]cache.InformerSynced
+}
+
+// NewScheme returns a scheme with the built-in kinds and Fleet's.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering built-in kinds: %w", err)
+	}
+	if err := fleet.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering %s: %w", fleet.SchemeGroupVersion, err)
+	}
+	return scheme, nil
+}
+
+// Connect prepares clients and caches for the API server of config. It makes
+// no request: an API server that is away shows when the caches start.
+func Connect(config *rest.Config, opts Options) (*Connection, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = -1, 0
+	if opts.UserAgent != "" {
+		config.UserAgent = opts.UserAgent
+	}
+	scheme, err := NewScheme()
+	if err != nil {
+		return nil, err
+	}
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", err)
+	}
+	clients, err := client.NewSharedClientFactory(config, &client.SharedClientFactoryOptions{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("making client factory: %w", err)
+	}
+	caches := lassocache.NewSharedCachedFactory(clients, &lassocache.SharedCacheFactoryOptions{
+		DefaultResync:    neverResync,
+		DefaultNamespace: opts.Namespace,
+		KindTweakList:    opts.Selectors,
+	})
+	return &Connection{
+		Config: config, Kubernetes: typed, Scheme: scheme,
+		clients: clients, caches: caches,
+		synced: map[string]cache.InformerSynced{},
+	}, nil
+}
+
+// Start starts the watches of every cache that was taken and returns when all
+// of them hold a full list, and every event of those lists was delivered, or
+// when ctx ends.
+func (c *Connection) Start(ctx context.Context) error {
+	c.mu.Lock()
+	c.started = true
+	synced := make(map[string]cache.InformerSynced, len(c.synced))
+	for name, f := range c.synced {
+		synced[name] = f
+	}
+	c.mu.Unlock()
+
+	if err := c.caches.Start(ctx); err != nil {
+		return fmt.Errorf("starting caches: %w", err)
+	}
+	names := make([]string, 0, len(synced))
+	for name := range synced {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if !cache.WaitForCacheSync(ctx.Done(), synced[name]) {
+			return fmt.Errorf("waiting for the cache of %s: %w", name, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Synced says whether every cache holds a full list: decisions that a missing
+// object could turn must not be made before.
+func (c *Connection) Synced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.started {
+		return false
+	}
+	for _, f := range c.synced {
+		if !f() {
+			return false
+		}
+	}
+	return true
+}
+
+// informer returns the shared informer of a kind and has Start wait for it.
+// It panics after Start: such a cache would stay empty without a word.
+func (c *Connection) informer(r Resource) cache.SharedIndexInformer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	informer, err := c.caches.ForResourceKind(r.gvr(), r.GVK.Kind, r.Namespaced)
+	if err != nil {
+		panic(fmt.Sprintf("kube: no informer for %s: %v", r.GVK, err))
+	}
+	name := r.GVK.String()
+	if _, ok := c.synced[name]; !ok {
+		if c.started {
+			panic(fmt.Sprintf("kube: cache of %s taken after Start", r.GVK))
+		}
+		if err := informer.SetTransform(r.transform); err != nil {
+			panic(fmt.Sprintf("kube: transform for %s: %v", r.GVK, err))
+		}
+		c.synced[name] = informer.HasSynced
+	}
+	return informer
+}
+
+// awaitHandler has Start and Synced wait for one event handler as well.
+func (c *Connection) awaitHandler(name string, f cache.InformerSynced) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.synced[fmt.Sprintf("%s handler %d", name, len(c.synced))] = f
+}

@@ -1,0 +1,53 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// WaitError says that a reconcile has to wait for a computed instant: nothing
+// failed, so nothing backs off.
+type WaitError struct {
+	After  time.Duration
+	Reason string
+}
+
+func (e *WaitError) Error() string { return fmt.Sprintf("waiting %s: %s", e.After, e.Reason) }
+
+// PermanentError says that trying again cannot help until an object changes:
+// a user must act. The event of that change wakes the key.
+type PermanentError struct{ Err error }
+
+func (e *PermanentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error that is permanent.
+func (e *PermanentError) Unwrap() error { return e.Err }
+
+// Permanent marks err as permanent; nil stays nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &PermanentError{Err: err}
+}
+
+// IsPermanent says whether err, or an error it wraps, is permanent.
+func IsPermanent(err error) bool {
+	var p *PermanentError
+	return errors.As(err, &p)
+}
+
+// IsGone says whether the API server answered that the object of this name is
+// not there. It is stricter than "not found": the answer for a kind that is
+// not served, because its CustomResourceDefinition is gone, names no object.
+func IsGone(err error, name string) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details != nil && details.Name == name
+}

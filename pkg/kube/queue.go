@@ -1,0 +1,196 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+)
+
+// Key names what a Queue reconciles: an object, by namespace and name.
+type Key = types.NamespacedName
+
+// Reconcile brings the thing that key names one step closer to what it should
+// be. It is never run twice at once for one key. A positive recheck has it run
+// again after that time, whatever happens in between.
+type Reconcile func(ctx context.Context, key Key) (recheck time.Duration, err error)
+
+// QueueOptions configure a Queue. Zero values choose what the comments say.
+type QueueOptions struct {
+	Name      string
+	Reconcile Reconcile
+	Log       logrus.FieldLogger
+	// Workers is how many keys are reconciled at once; 4.
+	Workers int
+	// Window is the shortest time between two runs of a key that Coalesce
+	// wakes; 100 ms.
+	Window time.Duration
+	// MinBackoff and MaxBackoff bound the wait after a failure, which doubles
+	// with each failure of the key in a row; 100 ms and 2 min.
+	MinBackoff, MaxBackoff time.Duration
+	// Clock tells the time; the real one.
+	Clock clock.WithTicker
+	// Observe, if set, is told of every run: its duration and its error.
+	Observe func(took time.Duration, err error)
+}
+
+// Queue runs one reconcile function over keys. A panic of one key is an error
+// of that key alone.
+type Queue struct {
+	opts  QueueOptions
+	queue workqueue.TypedRateLimitingInterface[Key]
+
+	mu      sync.Mutex
+	lastRun map[Key]time.Time
+}
+
+// NewQueue returns a queue that does nothing until Run.
+func NewQueue(opts QueueOptions) *Queue {
+	setDefault(&opts.Workers, 4)
+	setDefault(&opts.Window, 100*time.Millisecond)
+	setDefault(&opts.MinBackoff, 100*time.Millisecond)
+	setDefault(&opts.MaxBackoff, 2*time.Minute)
+	if opts.Clock == nil {
+		opts.Clock = clock.RealClock{}
+	}
+	if opts.Log == nil {
+		opts.Log = logrus.StandardLogger()
+	}
+	opts.Log = opts.Log.WithField("controller", opts.Name)
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[Key](opts.MinBackoff, opts.MaxBackoff)
+	return &Queue{
+		opts: opts,
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(limiter,
+			workqueue.TypedRateLimitingQueueConfig[Key]{Name: opts.Name, Clock: opts.Clock}),
+		lastRun: map[Key]time.Time{},
+	}
+}
+
+func setDefault[T int | time.Duration](v *T, value T) {
+	if *v == 0 {
+		*v = value
+	}
+}
+
+// Wake has key reconciled as soon as a worker is free, also if it is waiting
+// after a failure.
+func (q *Queue) Wake(key Key) { q.queue.Add(key) }
+
+// WakeAfter has key reconciled after d; zero is Wake.
+func (q *Queue) WakeAfter(key Key, d time.Duration) { q.queue.AddAfter(key, d) }
+
+// Coalesce has key reconciled at once if its last run is at least one window
+// ago, else when the window is over: however many events come, one run per
+// window.
+func (q *Queue) Coalesce(key Key) {
+	q.mu.Lock()
+	last, ran := q.lastRun[key]
+	q.mu.Unlock()
+	if !ran {
+		q.queue.Add(key)
+		return
+	}
+	q.queue.AddAfter(key, last.Add(q.opts.Window).Sub(q.opts.Clock.Now()))
+}
+
+// Len returns how many keys wait for a worker.
+func (q *Queue) Len() int { return q.queue.Len() }
+
+// Run reconciles keys until ctx ends and every worker has returned.
+func (q *Queue) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	for range q.opts.Workers {
+		workers.Go(func() {
+			for q.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	q.queue.ShutDown()
+	workers.Wait()
+}
+
+func (q *Queue) next(ctx context.Context) bool {
+	key, shutdown := q.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer q.queue.Done(key)
+	if ctx.Err() != nil {
+		return false
+	}
+	started := q.opts.Clock.Now()
+	q.ran(key, started)
+	recheck, err := q.reconcile(ctx, key)
+	if q.opts.Observe != nil {
+		q.opts.Observe(q.opts.Clock.Since(started), err)
+	}
+	q.after(ctx, key, recheck, err)
+	return true
+}
+
+// ran notes the time of a run and forgets runs that are older than a window:
+// they no longer hold anything back.
+func (q *Queue) ran(key Key, now time.Time) {
+	const sweepAt = 4096
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.lastRun) >= sweepAt {
+		for k, t := range q.lastRun {
+			if now.Sub(t) > q.opts.Window {
+				delete(q.lastRun, k)
+			}
+		}
+	}
+	q.lastRun[key] = now
+}
+
+func (q *Queue) reconcile(ctx context.Context, key Key) (recheck time.Duration, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			q.opts.Log.WithFields(logrus.Fields{"namespace": key.Namespace, "name": key.Name, "stack": string(debug.Stack())}).
+				Error("Reconcile panicked")
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return q.opts.Reconcile(ctx, key)
+}
+
+// after decides when key runs next.
+func (q *Queue) after(ctx context.Context, key Key, recheck time.Duration, err error) {
+	log := q.opts.Log.WithFields(logrus.Fields{"namespace": key.Namespace, "name": key.Name})
+	var wait *WaitError
+	switch {
+	case err == nil:
+		q.queue.Forget(key)
+		if recheck > 0 {
+			q.queue.AddAfter(key, recheck)
+		}
+	case ctx.Err() != nil:
+		// Stopping: what was cut short is found again at the next start.
+	case errors.As(err, &wait):
+		q.queue.Forget(key)
+		q.queue.AddAfter(key, wait.After)
+	case IsPermanent(err):
+		q.queue.Forget(key)
+		log.WithError(err).Warn("Reconcile needs a change by a user")
+		if recheck > 0 {
+			q.queue.AddAfter(key, recheck)
+		}
+	default:
+		if apierrors.IsConflict(err) {
+			log.WithError(err).Debug("Reconcile read an old state, trying again")
+		} else {
+			log.WithError(err).Warn("Reconcile failed, trying again")
+		}
+		q.queue.AddRateLimited(key)
+	}
+}
