@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ var layers = map[string]int{
 	"pkg/names": 0,
 
 	"pkg/bundle":    1,
+	"pkg/bundleset": 1,
 	"pkg/drift":     1,
 	"pkg/ownership": 1,
 	"pkg/rollout":   1,
@@ -237,21 +239,56 @@ func matched(pattern, path string) int {
 	return 0
 }
 
-func TestLinterKnowsTheLayers(t *testing.T) {
-	var config struct {
-		Linters struct {
-			Settings struct {
-				Depguard struct{ Rules map[string]depguardRule }
+type linterConfig struct {
+	Linters struct {
+		Settings struct {
+			Depguard struct{ Rules map[string]depguardRule }
+		}
+		Exclusions struct {
+			Rules []struct {
+				Text       string
+				PathExcept string `json:"path-except"`
 			}
 		}
 	}
+}
+
+func readLinterConfig(t *testing.T) linterConfig {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join(root(t), ".golangci.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var config linterConfig
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		t.Fatal(err)
 	}
+	return config
+}
+
+func TestLinterKeepsLayer1Pure(t *testing.T) {
+	config := readLinterConfig(t)
+	var clockFree []*regexp.Regexp
+	for _, rule := range config.Linters.Exclusions.Rules {
+		if rule.Text == "pure:" {
+			clockFree = append(clockFree, regexp.MustCompile(rule.PathExcept))
+		}
+	}
+	if len(clockFree) != 1 {
+		t.Fatalf("got %d exclusions with the text pure:, want 1", len(clockFree))
+	}
+	for dir, layer := range layers {
+		if got := clockFree[0].MatchString(dir + "/x.go"); got != (layer == 1) {
+			t.Errorf("forbidigo keeps clocks out of %s: %t, but it is in layer %d", dir, got, layer)
+		}
+		if got := slices.Contains(config.Linters.Settings.Depguard.Rules["pure"].Files, "**/"+dir+"/*.go"); got != (layer == 1) {
+			t.Errorf("depguard keeps clients out of %s: %t, but it is in layer %d", dir, got, layer)
+		}
+	}
+}
+
+func TestLinterKnowsTheLayers(t *testing.T) {
+	config := readLinterConfig(t)
 	for from, layer := range layers {
 		if layer == everything {
 			continue
