@@ -57,6 +57,7 @@ type ImageScanSpec struct {
 	// Suspend stops looking.
 	Suspend bool `json:"suspend,omitempty"`
 	// Policy chooses among the tags.
+	// +nullable
 	Policy ImagePolicyChoice `json:"policy,omitempty,omitzero"`
 }
 

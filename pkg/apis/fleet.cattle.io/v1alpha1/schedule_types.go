@@ -50,6 +50,7 @@ type ScheduleSpec struct {
 	// +nullable
 	Location string `json:"location,omitempty"`
 	// Targets select the clusters that the schedule holds for.
+	// +nullable
 	Targets ScheduleTargets `json:"targets,omitempty,omitzero"`
 }
 

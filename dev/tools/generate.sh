@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Writes every generated file anew, into the working tree: the deepcopy functions of the API types, and the
+# CustomResourceDefinitions of the chart flotilla-crd. `make generate` runs it; `make verify` proves that it was run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+controller_gen=$(dev/tools/install controller-gen)
+crds=charts/flotilla-crd/templates
+
+"$controller_gen" object paths=./pkg/apis/...
+# A kind that is gone leaves no file behind.
+rm -f "$crds"/fleet.cattle.io_*.yaml
+"$controller_gen" crd paths=./pkg/apis/... output:crd:dir="$PWD/$crds"

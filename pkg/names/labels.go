@@ -1,0 +1,117 @@
+package names
+
+// Labels on the hub. Those of Fleet keep its prefix.
+const (
+	// LabelCommit, on a Bundle and its deployments, is the last commit that changed the bundle.
+	LabelCommit = "fleet.cattle.io/commit"
+	// LabelRepoName, on a Bundle and its deployments, is the GitRepo it was made from.
+	LabelRepoName = "fleet.cattle.io/repo-name"
+	// LabelHelmName, on a Bundle and its deployments, is the HelmOp it was made from.
+	LabelHelmName = "fleet.cattle.io/fleet-helm-name"
+	// LabelBundleName, on a deployment, is its Bundle.
+	LabelBundleName = "fleet.cattle.io/bundle-name"
+	// LabelBundleNamespace, on a deployment, is the workspace of its Bundle.
+	LabelBundleNamespace = "fleet.cattle.io/bundle-namespace"
+	// LabelCluster, on a deployment, is its Cluster.
+	LabelCluster = "fleet.cattle.io/cluster"
+	// LabelClusterNamespace, on a deployment, is the workspace of its Cluster.
+	LabelClusterNamespace = "fleet.cattle.io/cluster-namespace"
+	// LabelContentName, on a deployment, is the Content it uses.
+	LabelContentName = "fleet.cattle.io/content-name"
+	// LabelManaged, with the value "true", marks cluster namespaces and what the manager made to give agents access.
+	LabelManaged = "fleet.cattle.io/managed"
+	// LabelCreatedByUser, on a GitRepo, HelmOp, Bundle or deployment, is the user who created the first of them.
+	LabelCreatedByUser = "fleet.cattle.io/created-by-user-id"
+	// LabelClusterManagement, on a Cluster, says that something else takes care of its agent.
+	LabelClusterManagement = "fleet.cattle.io/cluster-management"
+	// LabelNonManagedAgent, on a Cluster, says that its agent is not delivered as a bundle.
+	LabelNonManagedAgent = "fleet.cattle.io/non-managed-agent"
+	// LabelBundleDeployment, on a Secret or ConfigMap copied downstream, is the deployment it was copied for.
+	LabelBundleDeployment = "fleet.cattle.io/bundledeployment"
+	// LabelInternalSecret marks Secrets that the manager made for bundles.
+	LabelInternalSecret = "fleet.cattle.io/bundle-internal-secret"
+	// LabelRegistrationToken, on a Secret, is the ClusterRegistrationToken it belongs to.
+	LabelRegistrationToken = "fleet.cattle.io/registration-token"
+	// LabelCreatedByAgentPod, on a ClusterRegistration, is the pod that asked.
+	LabelCreatedByAgentPod = "fleet.cattle.io/created-by-agent-pod"
+	// LabelShardRef assigns an object to a shard of the manager. Flotilla has one; objects of all shards are its.
+	LabelShardRef = "fleet.cattle.io/shard-ref"
+	// LabelAgent, on nodes downstream, attracts the agent.
+	LabelAgent = "fleet.cattle.io/agent"
+
+	// LabelClusterDisplayName, on a Cluster, is a second name of it that targets may use.
+	LabelClusterDisplayName = "management.cattle.io/cluster-display-name"
+	// LabelClusterName, on a Cluster, is the name of the cluster in Rancher.
+	LabelClusterName = "management.cattle.io/cluster-name"
+)
+
+// Prefixes of labels that an agent may not bring along when it registers.
+const (
+	PrefixFleet      = "fleet.cattle.io/"
+	PrefixManagement = "management.cattle.io/"
+)
+
+// Labels downstream.
+const (
+	// LabelObjectSetHash, on every object of a release, is the digest of the identity in AnnotationObjectSetID.
+	LabelObjectSetHash = "objectset.rio.cattle.io/hash"
+	// LabelHub, on a Helm release record, is the identity of the hub that asked for the release.
+	LabelHub = "flotilla-gitops.github.io/hub"
+	// LabelDeployment, on a Helm release record, is the name of the deployment that it belongs to.
+	LabelDeployment = "flotilla-gitops.github.io/deployment"
+	// LabelDeploymentUID, on a Helm release record, is the UID of the deployment that it belongs to.
+	LabelDeploymentUID = "flotilla-gitops.github.io/deployment-uid"
+)
+
+// Annotations on the hub.
+const (
+	// AnnotationCluster, on a cluster namespace, is the Cluster it was made for.
+	AnnotationCluster = "fleet.cattle.io/cluster"
+	// AnnotationClusterNamespace, on a cluster namespace, is the workspace of the Cluster it was made for.
+	AnnotationClusterNamespace = "fleet.cattle.io/cluster-namespace"
+	// AnnotationClusterRegistration, on a ServiceAccount, is the ClusterRegistration it was made for.
+	AnnotationClusterRegistration = "fleet.cattle.io/cluster-registration"
+	// AnnotationClusterRegistrationNamespace is the namespace of that ClusterRegistration.
+	AnnotationClusterRegistrationNamespace = "fleet.cattle.io/cluster-registration-namespace"
+	// AnnotationGone, on a Bundle, is the commit of its GitRepo at which its folder is no longer there.
+	AnnotationGone = "flotilla-gitops.github.io/gone-at-commit"
+	// AnnotationPath, on a Bundle, is the folder it was read from, relative to the root of the repository.
+	AnnotationPath = "flotilla-gitops.github.io/path"
+	// AnnotationUnused, on a Content, is the time (RFC 3339) since when nothing uses it.
+	AnnotationUnused = "flotilla-gitops.github.io/unused-since"
+	// AnnotationExpires, on the Secret with an agent's token, is the time (RFC 3339) at which the token expires.
+	AnnotationExpires = "flotilla-gitops.github.io/expires-at"
+	// AnnotationServiceAccountUID, on the Secret with an agent's token, is the UID of the ServiceAccount it is for.
+	AnnotationServiceAccountUID = "flotilla-gitops.github.io/service-account-uid"
+)
+
+// Annotations downstream, and in the metadata of the charts of releases.
+const (
+	// AnnotationObjectSetID, on every object of a release, is the identity of the objects of a bundle.
+	AnnotationObjectSetID = "objectset.rio.cattle.io/id"
+	// AnnotationBundleID, of a release's chart, is the deployment it belongs to.
+	AnnotationBundleID = "fleet.cattle.io/bundle-id"
+	// AnnotationAgentNamespace, of a release's chart, is the namespace of the agent that installed it.
+	AnnotationAgentNamespace = "fleet.cattle.io/agent-namespace"
+	// AnnotationServiceAccount, of a release's chart, is the service account it was installed as.
+	AnnotationServiceAccount = "fleet.cattle.io/service-account"
+	// AnnotationCommit, of a release's chart, is the commit it was read at.
+	AnnotationCommit = "fleet.cattle.io/commit"
+	// AnnotationKeepResources, of a release's chart, says that its objects stay when it goes.
+	AnnotationKeepResources = "fleet.cattle.io/keep-resources"
+	// AnnotationResourcePolicy, with the value ResourcePolicyKeep, keeps an object when its release goes.
+	AnnotationResourcePolicy = "helm.sh/resource-policy"
+	// ResourcePolicyKeep is the value of AnnotationResourcePolicy.
+	ResourcePolicyKeep = "keep"
+)
+
+// Finalizers. Those of parents are taken off once every child is marked deleted; that of a deployment once its agent
+// has confirmed that everything is gone.
+const (
+	FinalizerGitRepo    = "fleet.cattle.io/gitrepo-finalizer"
+	FinalizerHelmOp     = "fleet.cattle.io/helmop-finalizer"
+	FinalizerBundle     = "fleet.cattle.io/bundle-finalizer"
+	FinalizerDeployment = "fleet.cattle.io/bundle-deployment-finalizer"
+	FinalizerCluster    = "fleet.cattle.io/cluster-finalizer"
+	FinalizerSchedule   = "fleet.cattle.io/schedule-finalizer"
+)

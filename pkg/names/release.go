@@ -1,0 +1,9 @@
+package names
+
+// More labels on Helm release records downstream.
+const (
+	// LabelReleaseAgent is the namespace of the agent that made the release: two agents in one cluster keep apart by it.
+	LabelReleaseAgent = "flotilla-gitops.github.io/agent"
+	// LabelReleaseDigest is a digest of the deploymentID that the revision was made from.
+	LabelReleaseDigest = "flotilla-gitops.github.io/deployment-id"
+)
