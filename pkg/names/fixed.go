@@ -37,7 +37,7 @@ const (
 )
 
 // Secrets.
-const (
+const ( //nolint:gosec // names, not credentials
 	// SecretGitCredential holds the credentials of GitRepos that name none.
 	SecretGitCredential = "gitcredential"
 	// SecretOCIStorage names the OCI registry of GitRepos that name none.
@@ -67,7 +67,7 @@ const (
 )
 
 // Types of Secrets.
-const (
+const ( //nolint:gosec // names, not credentials
 	SecretTypeBundleValues     = "fleet.cattle.io/bundle-values/v1alpha1"
 	SecretTypeDeployment       = "fleet.cattle.io/bundle-deployment/v1alpha1"
 	SecretTypeOCIStorage       = "fleet.cattle.io/bundle-oci-storage/v1alpha1"

@@ -1,7 +1,7 @@
 package names
 
 // Labels on the hub. Those of Fleet keep its prefix.
-const (
+const ( //nolint:gosec // names, not credentials
 	// LabelCommit, on a Bundle and its deployments, is the last commit that changed the bundle.
 	LabelCommit = "fleet.cattle.io/commit"
 	// LabelRepoName, on a Bundle and its deployments, is the GitRepo it was made from.
