@@ -1,0 +1,174 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/postrender"
+)
+
+// maxSteps is how many actions one Apply takes at most. The longest way there
+// is recovers, upgrades, and removes an earlier release.
+const maxSteps = 6
+
+// defaultTimeout is how long hooks, and what else Helm waits for, may take
+// where the options do not say.
+const defaultTimeout = 5 * time.Minute
+
+// defaultHistory is how many revisions are kept where the options do not say.
+const defaultHistory = 2
+
+// Package is what a release is made from. It serves one action.
+type Package struct {
+	Chart        *chart.Chart
+	Values       map[string]any
+	PostRenderer postrender.PostRenderer
+}
+
+// Request asks for a release.
+type Request struct {
+	// Key is the release that is wanted.
+	Key Key
+	// Owner is the deployment it is wanted for.
+	Owner Owner
+	// DeploymentID identifies what the release is to be made from.
+	DeploymentID string
+	// Load returns what the release is to be made from. It is called only if the release has to be made, and then once
+	// for each action.
+	Load func(context.Context) (Package, error)
+	// ServiceAccount of the agent's namespace to act as; empty for the agent itself.
+	ServiceAccount string
+	// Elsewhere are releases that the deployment has under other names.
+	Elsewhere []Key
+	// Namespace says what to do about the namespace of the release.
+	Namespace NamespaceOptions
+	// Helm holds the options of the Helm actions.
+	Helm HelmOptions
+}
+
+// HelmOptions are options of Helm actions.
+type HelmOptions struct {
+	// Timeout, if not zero, is how long to wait for the objects to become ready; failing that, the action fails. It
+	// also bounds each hook, which have 5 minutes otherwise.
+	Timeout time.Duration
+	// WaitForJobs has jobs complete within Timeout, too.
+	WaitForJobs bool
+	// Atomic takes back what fails.
+	Atomic bool
+	// Force replaces objects that cannot be changed.
+	Force bool
+	// TakeOwnership takes over objects and releases of others.
+	TakeOwnership bool
+	// MaxHistory is how many revisions are kept; 0 for 2.
+	MaxHistory int
+	// DisableDNS has templates resolve no names.
+	DisableDNS bool
+	// SkipSchemaValidation has values not checked against the chart's schema.
+	SkipSchemaValidation bool
+}
+
+func (o HelmOptions) timeout() time.Duration {
+	if o.Timeout > 0 {
+		return o.Timeout
+	}
+	return defaultTimeout
+}
+
+func (o HelmOptions) maxHistory() int {
+	if o.MaxHistory > 0 {
+		return o.MaxHistory
+	}
+	return defaultHistory
+}
+
+// Outcome is what Apply achieved.
+type Outcome struct {
+	// Release as it is now.
+	Release *Release
+	// Taken are the actions that were needed, in order.
+	Taken []Action
+	// Remaining are objects of earlier releases of the deployment that are being deleted and still there. Apply is to
+	// be called again when they have gone.
+	Remaining []Remaining
+}
+
+// ErrForeign says that a release, or its name, belongs to somebody else.
+var ErrForeign = errors.New("the release belongs to somebody else")
+
+// Apply brings a release to what the request asks for. If it fails, it can be
+// called again; it goes on from where things stand.
+func (m *Manager) Apply(ctx context.Context, req Request) (*Outcome, error) {
+	unlock, err := m.locks.lock(ctx, append([]Key{req.Key}, req.Elsewhere...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+
+	log := m.log.WithFields(logrus.Fields{
+		"deployment": req.Owner.Deployment, "namespace": req.Key.Namespace, "release": req.Key.Name,
+	})
+	outcome := &Outcome{}
+	for range maxSteps {
+		found, err := m.history(ctx, req.Key)
+		if err != nil {
+			return nil, err
+		}
+		latest, err := found.latest(req.Key.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		state := Assess(Situation{
+			Owner: req.Owner, Digest: Digest(req.DeploymentID), TakeOwnership: req.Helm.TakeOwnership,
+			Latest: latest, Elsewhere: len(req.Elsewhere) > 0,
+		})
+		if state.Action() == ActionNone || len(outcome.Remaining) > 0 {
+			outcome.Release, err = m.describe(found[len(found)-1], *latest)
+			return outcome, errors.Join(err, m.prune(ctx, req, found))
+		}
+		log.WithFields(logrus.Fields{"state": state, "action": state.Action()}).Info("Release changes")
+		outcome.Taken = append(outcome.Taken, state.Action())
+		if err := m.take(ctx, state.Action(), step{req: &req, found: found, outcome: outcome}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("release %s is not in sync after %v", req.Key, outcome.Taken)
+}
+
+// step is what one action of Apply works on.
+type step struct {
+	req     *Request
+	found   history
+	outcome *Outcome
+}
+
+func (m *Manager) take(ctx context.Context, action Action, s step) error {
+	switch action {
+	case ActionInstall:
+		return m.install(ctx, s)
+	case ActionMove:
+		if err := m.handOver(ctx, s); err != nil {
+			return err
+		}
+		return m.install(ctx, s)
+	case ActionUpgrade:
+		if err := m.prune(ctx, *s.req, s.found); err != nil {
+			return err
+		}
+		return m.upgrade(ctx, s)
+	case ActionRecover:
+		return m.recoverUnfinished(ctx, s)
+	case ActionAdopt:
+		return m.adopt(ctx, s)
+	case ActionRemoveEarlier:
+		return m.removeEarlier(ctx, s)
+	case ActionRefuse:
+		return fmt.Errorf("release name %s is taken: %w; choose another helm.releaseName or namespace, or set helm.takeOwnership",
+			s.req.Key, ErrForeign)
+	case ActionNone:
+	}
+	return nil
+}
