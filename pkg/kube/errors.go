@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // WaitError says that a reconcile has to wait for a computed instant: nothing
@@ -41,13 +42,15 @@ func IsPermanent(err error) bool {
 }
 
 // IsGone says whether the API server answered that the object of this name is
-// not there. It is stricter than "not found": the answer for a kind that is
-// not served, because its CustomResourceDefinition is gone, names no object.
+// not there. It is stricter than "not found": a kind that is not served, because
+// its CustomResourceDefinition is gone, is no evidence about an object.
 func IsGone(err error, name string) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
 		return false
 	}
 	details := status.Status().Details
-	return details != nil && details.Name == name
+	// The client fills in the name itself where the answer was no Status.
+	return details != nil && details.Name == name &&
+		!apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
