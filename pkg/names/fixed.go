@@ -37,7 +37,9 @@ const (
 )
 
 // Secrets.
-const ( //nolint:gosec // names, not credentials
+//
+//nolint:gosec // names, not credentials
+const (
 	// SecretGitCredential holds the credentials of GitRepos that name none.
 	SecretGitCredential = "gitcredential"
 	// SecretOCIStorage names the OCI registry of GitRepos that name none.
@@ -67,7 +69,9 @@ const (
 )
 
 // Types of Secrets.
-const ( //nolint:gosec // names, not credentials
+//
+//nolint:gosec // names, not credentials
+const (
 	SecretTypeBundleValues     = "fleet.cattle.io/bundle-values/v1alpha1"
 	SecretTypeDeployment       = "fleet.cattle.io/bundle-deployment/v1alpha1"
 	SecretTypeOCIStorage       = "fleet.cattle.io/bundle-oci-storage/v1alpha1"

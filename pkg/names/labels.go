@@ -1,7 +1,9 @@
 package names
 
 // Labels on the hub. Those of Fleet keep its prefix.
-const ( //nolint:gosec // names, not credentials
+//
+//nolint:gosec // names, not credentials
+const (
 	// LabelCommit, on a Bundle and its deployments, is the last commit that changed the bundle.
 	LabelCommit = "fleet.cattle.io/commit"
 	// LabelRepoName, on a Bundle and its deployments, is the GitRepo it was made from.
