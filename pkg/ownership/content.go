@@ -1,0 +1,52 @@
+package ownership
+
+import (
+	"time"
+
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// ContentAction is what is to be done with a Content.
+type ContentAction int
+
+const (
+	// ContentKeep: it is in use and not marked.
+	ContentKeep ContentAction = iota
+	// ContentUnmark: it is in use again, so its mark goes.
+	ContentUnmark
+	// ContentMark: nothing refers to it; its grace period starts.
+	ContentMark
+	// ContentWait: its grace period is not over.
+	ContentWait
+	// ContentDelete: nothing has referred to it for the whole grace period.
+	ContentDelete
+)
+
+// ContentFacts are what is known about a Content.
+type ContentFacts struct {
+	Annotations map[string]string
+	// References counts the deployments that run or are to run it.
+	References int
+	Grace      time.Duration
+	Now        time.Time
+}
+
+// Content decides about a Content: first marked, deleted after a grace period.
+// The second value is how long to wait where the action is ContentWait.
+func Content(f ContentFacts) (ContentAction, time.Duration) {
+	mark, marked := f.Annotations[names.AnnotationUnused]
+	if f.References > 0 {
+		if marked {
+			return ContentUnmark, 0
+		}
+		return ContentKeep, 0
+	}
+	since, err := time.Parse(time.RFC3339, mark)
+	if !marked || err != nil {
+		return ContentMark, 0
+	}
+	if left := since.Add(f.Grace).Sub(f.Now); left > 0 {
+		return ContentWait, left
+	}
+	return ContentDelete, 0
+}
