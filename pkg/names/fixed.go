@@ -60,8 +60,13 @@ const (
 	LeaseAgent = "fleet-agent"
 	// ClusterRoleDeployments lets an agent work on the deployments of its namespace.
 	ClusterRoleDeployments = "fleet-bundle-deployment"
-	// ClusterRoleContents lets an agent read contents by name.
+	// ClusterRoleContents lets an agent read contents by name, and see whether deployments are served at all.
 	ClusterRoleContents = "fleet-content"
+	// PolicyAgents is the admission policy that keeps agents to their part of their Cluster's status.
+	PolicyAgents = "flotilla-agents"
+	// AgentPriorityClass and AgentDisruptionBudget, downstream, are made where a Cluster asks for them.
+	AgentPriorityClass    = "fleet-agent-priority-class"
+	AgentDisruptionBudget = "fleet-agent-pod-disruption-budget"
 	// ServiceAccountDefault is the service account downstream that agents act as, where it exists and none is named.
 	ServiceAccountDefault = "fleet-default"
 	// FieldManager is the manager's name in the managed fields of what it applies.

@@ -83,9 +83,16 @@ const (
 	AnnotationUnused = "flotilla-gitops.github.io/unused-since"
 	// AnnotationExpires, on the Secret with an agent's token, is the time (RFC 3339) at which the token expires.
 	AnnotationExpires = "flotilla-gitops.github.io/expires-at"
-	// AnnotationServiceAccountUID, on the Secret with an agent's token, is the UID of the ServiceAccount it is for.
-	AnnotationServiceAccountUID = "flotilla-gitops.github.io/service-account-uid"
+	// AnnotationRenew, on the Secret with an agent's token, is the time (RFC 3339) from which on it is renewed.
+	AnnotationRenew = "flotilla-gitops.github.io/renew-at"
+	// AnnotationDelivered, on the Secret with an agent's token, is the digest of what was last installed downstream.
+	AnnotationDelivered = "flotilla-gitops.github.io/delivered"
+	// AnnotationAccess, on a cluster namespace, is the digest of the access that the cluster's agent was given.
+	AnnotationAccess = "flotilla-gitops.github.io/access"
 )
+
+// AnnotationApplied, on what the manager applies on the hub and downstream, is the digest of what it applied.
+const AnnotationApplied = "flotilla-gitops.github.io/applied"
 
 // Annotations downstream, and in the metadata of the charts of releases.
 const (

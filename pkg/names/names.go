@@ -122,6 +122,21 @@ func AgentBundle(cluster string) string {
 	return SafeConcat("fleet-agent", cluster)
 }
 
+// AgentContents returns the name of the ClusterRoleBinding that lets the agent of a cluster namespace read contents.
+func AgentContents(clusterNamespace string) string {
+	return "fleet-content-" + clusterNamespace
+}
+
+// AgentCluster returns the name of the Role and RoleBinding, in the workspace, that let an agent read its Cluster.
+func AgentCluster(cluster string) string {
+	return Agent + "-" + cluster
+}
+
+// AgentRole returns the name of the ClusterRole and ClusterRoleBinding of an agent downstream.
+func AgentRole(agentNamespace string) string {
+	return SafeConcat(agentNamespace, Agent)
+}
+
 // ImageScan returns the name of the index-th ImageScan of a bundle.
 func ImageScan(bundle string, index int) string {
 	return SafeConcat("imagescan", bundle, strconv.Itoa(index))
