@@ -38,10 +38,17 @@ func startOf(pid int) (string, error) {
 	if len(fields) <= starttime {
 		return "", fmt.Errorf("reading state of process %d: unknown format", pid)
 	}
-	if fields[state] == "Z" || fields[state] == "X" {
+	if (fields[state] == "Z" || fields[state] == "X") && !hasOtherThreads(pid) {
 		return "", ErrNotRunning
 	}
 	return fields[starttime], nil
+}
+
+// hasOtherThreads tells whether a process whose first thread has ended goes on in another: until the last has
+// ended, its files and ports are still open.
+func hasOtherThreads(pid int) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && len(threads) > 1
 }
 
 // KillAll ends at once every program that was ever started in the run folder or in a folder below it, known

@@ -51,6 +51,7 @@ var layers = map[string]int{
 	"pkg/manager/garbagecollector": 3,
 	"pkg/manager/gitrepos":         3,
 	"pkg/manager/registrations":    3,
+	"pkg/manager/unsupported":      3,
 
 	"pkg/agent":   4,
 	"pkg/manager": 4,

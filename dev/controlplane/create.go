@@ -1,0 +1,161 @@
+package controlplane
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/flotilla-gitops/flotilla/dev/controlplane/binaries"
+	"github.com/flotilla-gitops/flotilla/dev/controlplane/pki"
+)
+
+// state is everything that is decided when a cluster is made, kept in its folder.
+type state struct {
+	Name          string            `json:"name"`
+	Components    []Component       `json:"components"`
+	Ports         map[Component]int `json:"ports"`
+	LogDir        string            `json:"logDir"`
+	LogPrefix     string            `json:"logPrefix,omitempty"`
+	APIServerArgs []string          `json:"apiserverArgs,omitempty"`
+	Detached      bool              `json:"detached,omitempty"`
+	Binaries      binaries.Set      `json:"binaries"`
+}
+
+func (s *state) load(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, s)
+}
+
+func (s *state) save(path string) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o644)
+}
+
+// create makes the folder of a cluster, complete but for what its components write.
+func create(ctx context.Context, options Options) (*Cluster, error) {
+	if options.Name == "" || options.Dir == "" {
+		return nil, errors.New("a cluster needs a name and a folder")
+	}
+	set := options.Binaries
+	if set == nil {
+		ensured, err := binaries.Ensure(ctx, binaries.Options{Progress: options.Progress})
+		if err != nil {
+			return nil, err
+		}
+		set = &ensured
+	}
+	components, err := selected(options.Components)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	logDir := options.LogDir
+	if logDir == "" {
+		logDir = filepath.Join(dir, "logs")
+	}
+	if logDir, err = filepath.Abs(logDir); err != nil {
+		return nil, err
+	}
+	c := &Cluster{dir: dir, state: state{
+		Name: options.Name, Components: components, LogDir: logDir, LogPrefix: options.LogPrefix,
+		APIServerArgs: options.APIServerArgs, Detached: options.Detached, Binaries: *set,
+	}}
+	if _, err := os.Stat(c.statePath()); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds a cluster already", dir)
+	}
+	if c.reserved, err = reserve(portsOf(components...)); err != nil {
+		return nil, err
+	}
+	c.state.Ports = c.reserved.ports()
+	if err := c.write(); err != nil {
+		c.reserved.release(portsOf(components...)...)
+		return nil, err
+	}
+	return c, nil
+}
+
+// write fills the cluster's folder. The state comes last, as it is what makes the folder a cluster.
+func (c *Cluster) write() error {
+	if err := c.writeKeys(); err != nil {
+		return err
+	}
+	if err := c.state.save(c.statePath()); err != nil {
+		return fmt.Errorf("writing state: %w", err)
+	}
+	return nil
+}
+
+// writeKeys makes the cluster's authority, every key that its components need, and the kubeconfigs.
+func (c *Cluster) writeKeys() error {
+	if err := os.MkdirAll(c.pki(""), 0o700); err != nil {
+		return fmt.Errorf("making key folder: %w", err)
+	}
+	authority, err := pki.NewAuthority(c.state.Name)
+	if err != nil {
+		return err
+	}
+	// One certificate serves all: every component listens on the same address.
+	server, err := authority.Server("server", "127.0.0.1", "localhost", "kubernetes.default.svc")
+	if err != nil {
+		return err
+	}
+	signing, err := pki.SigningKey()
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{
+		"ca.crt": authority.Certificate, "ca.key": authority.Key,
+		"server.crt": server.Certificate, "server.key": server.Key,
+		"service-account.pub": signing.Certificate, "service-account.key": signing.Key,
+	} {
+		if err := os.WriteFile(c.pki(name), data, 0o600); err != nil {
+			return fmt.Errorf("writing keys: %w", err)
+		}
+	}
+	for _, user := range []struct {
+		path, name string
+		groups     []string
+	}{
+		{c.Kubeconfig(), "admin", []string{"system:masters"}},
+		{c.pki(string(ControllerManager) + ".kubeconfig"), "system:kube-controller-manager", nil},
+		{c.pki(string(Scheduler) + ".kubeconfig"), "system:kube-scheduler", nil},
+		{c.pki(string(Kwok) + ".kubeconfig"), "kwok", []string{"system:masters"}},
+	} {
+		pair, err := authority.Client(user.name, user.groups...)
+		if err != nil {
+			return err
+		}
+		if err := c.writeKubeconfig(user.path, user.name, authority.Certificate, pair); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) writeKubeconfig(path, user string, ca []byte, pair pki.Pair) error {
+	config := clientcmdapi.NewConfig()
+	config.Clusters[c.state.Name] = &clientcmdapi.Cluster{Server: c.URL(), CertificateAuthorityData: ca}
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.Certificate, ClientKeyData: pair.Key}
+	config.Contexts[c.state.Name] = &clientcmdapi.Context{Cluster: c.state.Name, AuthInfo: user}
+	config.CurrentContext = c.state.Name
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		return fmt.Errorf("writing kubeconfig: %w", err)
+	}
+	return nil
+}
