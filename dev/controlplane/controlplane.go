@@ -75,7 +75,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 		return nil, fmt.Errorf("making cluster %s: %w", options.Name, err)
 	}
 	if err := cluster.Start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting cluster %s: %w", options.Name, err), cluster.Stop())
+		return nil, errors.Join(fmt.Errorf("starting cluster %s: %w", options.Name, err), cluster.stop(context.WithoutCancel(ctx)))
 	}
 	return cluster, nil
 }
@@ -114,9 +114,11 @@ func (c *Cluster) startTogether(ctx context.Context, components ...Component) er
 }
 
 // Stop ends all components at once. The data stays in the folder: Start brings the cluster back.
-func (c *Cluster) Stop() error {
+func (c *Cluster) Stop() error { return c.stop(context.Background()) }
+
+func (c *Cluster) stop(ctx context.Context) error {
 	c.reserved.release(portsOf(c.state.Components...)...)
-	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	if err := process.KillAll(ctx, c.runDir()); err != nil {
 		return fmt.Errorf("stopping cluster %s: %w", c.state.Name, err)

@@ -13,7 +13,7 @@ import (
 )
 
 // etcdPeer is no component but has a port of its own.
-const etcdPeer Component = "etcd-peer"
+const etcdPeer = "etcd-peer"
 
 // Ports are taken from below the range that the kernel gives to outgoing connections (32768 and up on Linux):
 // a component that is down for a while must find its port free when it comes back.

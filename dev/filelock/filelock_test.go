@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Stdout.WriteString("locked\n")
-		time.Sleep(time.Hour) // Until it is ended.
+		<-time.After(time.Hour) // Until it is ended.
 	}
 	os.Exit(m.Run())
 }

@@ -26,11 +26,11 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case role == "polite":
 		fmt.Println("ready")
-		time.Sleep(time.Hour) // Until it is ended.
+		<-time.After(time.Hour) // Until it is ended.
 	case role == "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
-		time.Sleep(time.Hour) // Until it is ended.
+		<-time.After(time.Hour) // Until it is ended.
 	case role == "brief":
 		fmt.Println("one\ntwo\nthree")
 	case strings.HasPrefix(role, "parent-"):
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(child.PID())
-		time.Sleep(time.Hour) // Until it is ended.
+		<-time.After(time.Hour) // Until it is ended.
 	}
 }
 

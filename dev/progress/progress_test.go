@@ -41,8 +41,8 @@ func TestLongTaskShowsThatItIsAlive(t *testing.T) {
 	task.Update("532 packages")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, passed := range []time.Duration{29, 30, 31, 59, 61} {
-		p.tick(task.began.Add(passed * time.Second))
+	for _, passed := range []int{29, 30, 31, 59, 61} {
+		p.tick(task.began.Add(time.Duration(passed) * time.Second))
 	}
 	if got := strings.Count(out.String(), "… kube-apiserver"); got != 2 {
 		t.Errorf("in 61 s it spoke %d times, want 2:\n%s", got, out.String())

@@ -63,6 +63,7 @@ func load(t *testing.T, pair pki.Pair) tls.Certificate {
 }
 
 func must[T any](t *testing.T) func(T, error) T {
+	t.Helper()
 	return func(value T, err error) T {
 		t.Helper()
 		if err != nil {

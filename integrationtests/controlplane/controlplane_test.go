@@ -125,6 +125,7 @@ func createNamespace(t *testing.T, client kubernetes.Interface, name string) {
 }
 
 func deploymentBecomesAvailable(t *testing.T, client kubernetes.Interface) {
+	t.Helper()
 	createNamespace(t, client, "shop")
 	labels, replicas := map[string]string{"app": "cart"}, int32(2)
 	deployment := &appsv1.Deployment{
@@ -148,6 +149,7 @@ func deploymentBecomesAvailable(t *testing.T, client kubernetes.Interface) {
 }
 
 func tokensAreReal(t *testing.T, cluster *controlplane.Cluster, client kubernetes.Interface) {
+	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "agent"}}
 	if _, err := client.CoreV1().ServiceAccounts("shop").Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
