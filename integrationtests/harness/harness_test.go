@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +105,26 @@ func TestCRDsAreRead(t *testing.T) {
 	}
 	if len(crds) != 14 {
 		t.Errorf("got %d CRDs, want 14", len(crds))
+	}
+}
+
+func TestWritesAreCountedFromTheMetricsOfTheAPIServer(t *testing.T) {
+	metrics := `# TYPE apiserver_request_total counter
+apiserver_request_total{code="200",component="apiserver",dry_run="",group="fleet.cattle.io",resource="bundles",scope="resource",subresource="status",verb="PATCH",version="v1alpha1"} 3
+apiserver_request_total{code="409",component="apiserver",dry_run="",group="fleet.cattle.io",resource="bundles",scope="resource",subresource="status",verb="PATCH",version="v1alpha1"} 1
+apiserver_request_total{code="201",component="apiserver",dry_run="",group="fleet.cattle.io",resource="gitrepos",scope="resource",subresource="",verb="POST",version="v1alpha1"} 2
+apiserver_request_total{code="200",component="apiserver",dry_run="",group="fleet.cattle.io",resource="gitrepos",scope="cluster",subresource="",verb="LIST",version="v1alpha1"} 9
+apiserver_request_total{code="201",component="apiserver",dry_run="",group="",resource="secrets",scope="resource",subresource="",verb="POST",version="v1"} 7
+`
+	got, err := parseWrites([]byte(metrics))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Writes{"PATCH bundles/status": 4, "POST gitrepos": 2}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if more := got.Since(Writes{"PATCH bundles/status": 4, "POST gitrepos": 1}); !maps.Equal(more, Writes{"POST gitrepos": 1}) {
+		t.Errorf("got %v since, want one POST", more)
 	}
 }
