@@ -1,0 +1,108 @@
+package status
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+)
+
+// Reasons of conditions that roll-ups set.
+const (
+	reasonReady   = "Ready"
+	reasonInvalid = "Invalid"
+)
+
+// Bounds of what a status holds.
+const (
+	maxNonReady  = 10
+	maxNames     = 10
+	maxLines     = 4
+	maxMessage   = 4096
+	maxItem      = 512
+	maxClusters  = 50
+	maxResources = 500
+)
+
+// DeploymentState returns the state of one deployment. The first that holds
+// counts: not what is asked for, not ready, not what is staged, modified.
+func DeploymentState(bd *fleet.BundleDeployment) fleet.BundleState {
+	switch {
+	case bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID || bd.Spec.DeploymentID == "":
+		if c := Get(bd.Status.Conditions, fleet.ConditionDeployed); c != nil && c.Status == metav1.ConditionFalse {
+			return fleet.ErrApplied
+		}
+		return fleet.WaitApplied
+	case !bd.Status.Ready:
+		return fleet.NotReady
+	case bd.Spec.DeploymentID != bd.Spec.StagedDeploymentID:
+		return fleet.OutOfSync
+	case !bd.Status.NonModified:
+		return fleet.Modified
+	}
+	return fleet.Ready
+}
+
+// Rank orders states: the higher, the worse.
+func Rank(state fleet.BundleState) int {
+	switch state {
+	case fleet.ErrApplied:
+		return 7
+	case fleet.WaitApplied, fleet.WaitingForDependency:
+		return 6
+	case fleet.Modified:
+		return 5
+	case fleet.OutOfSync:
+		return 4
+	case fleet.Pending:
+		return 3
+	case fleet.NotReady:
+		return 2
+	case fleet.Ready:
+		return 1
+	}
+	return 0
+}
+
+// Worst returns the worse of two states.
+func Worst(a, b fleet.BundleState) fleet.BundleState {
+	if Rank(b) > Rank(a) {
+		return b
+	}
+	return a
+}
+
+// DeploymentMessage returns what the agent says is wrong with the deployment.
+func DeploymentMessage(bd *fleet.BundleDeployment) string {
+	for _, kind := range []string{fleet.ConditionDeployed, fleet.ConditionMonitored} {
+		if c := Get(bd.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
+			return clean(c.Message, maxItem)
+		}
+	}
+	return ""
+}
+
+// clean makes a text that others wrote fit to show: no control characters, at
+// most limit bytes.
+func clean(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, text)
+	if len(text) <= limit {
+		return text
+	}
+	cut := limit
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}
