@@ -45,3 +45,11 @@ func poll(ctx context.Context, patience time.Duration, try func(context.Context)
 		}
 	}
 }
+
+// Long has a test run only where tests may take long: by make test-long, not by make test.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: make test-long runs it")
+	}
+}
