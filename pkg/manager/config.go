@@ -1,0 +1,46 @@
+// Package manager wires the hub's controllers together.
+package manager
+
+import (
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Config is what the manager is started with.
+type Config struct {
+	// Hub is how the manager reaches the hub's API server.
+	Hub *rest.Config
+	// DataDir holds the mirrors of git repositories and the chart cache. All
+	// of it can be lost.
+	DataDir string
+	// AgentURL and AgentCA are the address and the CA bundle (PEM) under which
+	// agents reach the hub's API server; those of Hub if empty.
+	AgentURL string
+	AgentCA  []byte
+	// AgentImage is the image of the agents that the manager installs.
+	AgentImage string
+	// MetricsAddress is where /metrics, /healthz and /readyz are served; empty
+	// serves nothing.
+	MetricsAddress string
+	// LeaderElection makes the manager wait until it holds the lease, and stop
+	// when it loses it.
+	LeaderElection bool
+	// Namespace is where the lease is.
+	Namespace string
+	// ContentGrace is how long a Content that nothing refers to is kept.
+	ContentGrace time.Duration
+	// FetchTimeout bounds every request to a git server.
+	FetchTimeout time.Duration
+	// MaxRepositoryBytes bounds what a fetch may receive.
+	MaxRepositoryBytes int64
+	// AllowFileURLs has file:// repositories accepted, for tests.
+	AllowFileURLs bool
+}
+
+// Defaults of Config.
+const (
+	DefaultContentGrace       = 15 * time.Minute
+	DefaultFetchTimeout       = 50 * time.Second
+	DefaultMaxRepositoryBytes = 1 << 30
+)

@@ -1,0 +1,163 @@
+// Package gitrepos turns GitRepos into Bundles.
+//
+// It asks the repository for its head when a poll is due, fetches what is new
+// into a mirror on disk, reads the folders, and writes the bundles that
+// changed. Bundles whose folder is gone are marked, not deleted: deleting is
+// the garbage collector's work alone.
+package gitrepos
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/rancher/wrangler/v3/pkg/generic"
+	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/source"
+)
+
+// Mirrors fetches repositories.
+type Mirrors interface {
+	// Head asks the repository for the commit that the request names.
+	Head(ctx context.Context, r source.Request) (string, error)
+	// Fetch brings that commit into the mirror.
+	Fetch(ctx context.Context, r source.Request) (*source.Snapshot, error)
+	// Open returns a commit that was fetched before, without a network.
+	Open(ctx context.Context, r source.Request, commit string) (*source.Snapshot, error)
+}
+
+// Deps is what the controller needs.
+type Deps struct {
+	Hub      *kube.Hub
+	Mirrors  Mirrors
+	Charts   bundlereader.ChartSource
+	Recorder kube.Recorder
+	Log      logrus.FieldLogger
+	Clock    clock.PassiveClock
+	// Fetches is how many repositories are asked at once. They mostly wait, so
+	// that a few that hang keep nobody else waiting.
+	Fetches int
+	// Readers is how many commits are read into memory at once.
+	Readers int
+	// Observe, if set, is told of every reconcile.
+	Observe func(controller string) func(time.Duration, error)
+}
+
+type controller struct {
+	Deps
+	gitrepos     generic.CacheInterface[*fleet.GitRepo]
+	bundles      generic.CacheInterface[*fleet.Bundle]
+	deployments  generic.CacheInterface[*fleet.BundleDeployment]
+	restrictions generic.CacheInterface[*fleet.GitRepoRestriction]
+	policies     generic.CacheInterface[*fleet.Policy]
+	secrets      generic.CacheInterface[*corev1.Secret]
+
+	sync, status *kube.Queue
+	readers      chan struct{}
+
+	mu     sync.Mutex
+	states map[kube.Key]state
+	// checks counts, by GitRepo, how often its bundles are to be compared
+	// again; expected holds, by bundle, the generation that a write of ours
+	// will give it.
+	checks   map[kube.Key]int
+	expected map[kube.Key]int64
+}
+
+// Register prepares the controller; it works until ctx ends once the returned
+// function is called.
+func Register(deps Deps) (run func(ctx context.Context)) {
+	hub := deps.Hub
+	c := &controller{
+		Deps:         deps,
+		gitrepos:     hub.GitRepos.Cache(),
+		bundles:      hub.Bundles.Cache(),
+		deployments:  hub.BundleDeployments.Cache(),
+		restrictions: hub.GitRepoRestrictions.Cache(),
+		policies:     hub.Policies.Cache(),
+		secrets:      hub.Secrets.Cache(),
+		readers:      make(chan struct{}, max(deps.Readers, 1)),
+		states:       map[kube.Key]state{},
+		checks:       map[kube.Key]int{},
+		expected:     map[kube.Key]int64{},
+	}
+	c.sync = kube.NewQueue(kube.QueueOptions{
+		Name: "gitrepos", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Fetches,
+		MinBackoff: 500 * time.Millisecond, MaxBackoff: 30 * time.Second, Observe: deps.Observe("gitrepos"),
+	})
+	c.status = kube.NewQueue(kube.QueueOptions{
+		Name: "gitrepos-status", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("gitrepos-status"),
+	})
+	c.wake()
+	return func(ctx context.Context) {
+		var queues sync.WaitGroup
+		queues.Go(func() { c.sync.Run(ctx) })
+		queues.Go(func() { c.status.Run(ctx) })
+		queues.Wait()
+	}
+}
+
+// reconcile brings the GitRepo's bundles to the newest commit that its
+// repository has, as far as a poll is due.
+func (c *controller) reconcile(ctx context.Context, key kube.Key) (time.Duration, error) {
+	repo, err := c.gitrepos.Get(key.Namespace, key.Name)
+	if apierrors.IsNotFound(err) {
+		c.forget(key)
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading gitrepo: %w", err)
+	}
+	before := c.state(key, repo)
+	after, recheck, err := c.advance(ctx, repo, before)
+	c.remember(key, after)
+	if before.outcome.differs(after.outcome) {
+		c.status.Wake(key)
+	}
+	return recheck, err
+}
+
+// advance does what is due for the GitRepo and returns its new state.
+func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state) (state, time.Duration, error) {
+	st.outcome.generation = repo.Generation
+	if repo.DeletionTimestamp != nil {
+		// The generation in status tells the garbage collector that no bundle
+		// will be made any more.
+		return st, 0, nil
+	}
+	if st.outcome.refused = c.refusal(repo); st.outcome.refused != nil {
+		return st, 0, nil
+	}
+	if err := c.ensureFinalizer(ctx, repo); err != nil {
+		return st, 0, err
+	}
+	request, err := c.request(ctx, repo)
+	if err != nil {
+		st.outcome.fetchErr = err
+		return st, 0, err
+	}
+	next := schedule(repo, st, c.Clock.Now())
+	var tree fs.FS
+	if next.due {
+		if st, tree, err = c.fetch(ctx, repo, st, request); err != nil {
+			return st, 0, err
+		}
+		next = schedule(repo, st, c.Clock.Now())
+	}
+	checks := c.askedChecks(kube.KeyOf(repo))
+	if st.upToDate(repo, checks) {
+		return st, next.in, nil
+	}
+	st.checks = checks
+	st, err = c.bring(ctx, repo, st, request, tree)
+	return st, next.in, err
+}

@@ -1,0 +1,154 @@
+package gitrepos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/sirupsen/logrus"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/bundleset"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/source"
+)
+
+// fetch asks the repository for its head and brings a commit that is new into
+// the mirror. The tree is nil if the commit is the one that was read last.
+func (c *controller) fetch(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request) (state, fs.FS, error) {
+	st.polled = c.Clock.Now()
+	head, err := c.Mirrors.Head(ctx, request)
+	var snapshot *source.Snapshot
+	if err == nil && head != st.commit {
+		snapshot, err = c.fetchCommit(ctx, request, head)
+	}
+	st.outcome.known = true
+	st.outcome.fetchErr = err
+	if err != nil {
+		return st, nil, err
+	}
+	st.source, st.force = sourceKey(repo), repo.Spec.ForceSyncGeneration
+	if snapshot == nil {
+		return st, nil, nil
+	}
+	if snapshot.Commit != st.commit {
+		c.Log.WithFields(logrus.Fields{"gitrepo": repo.Name, "namespace": repo.Namespace, "commit": snapshot.Commit}).Info("Fetched commit")
+	}
+	st.commit = snapshot.Commit
+	return st, snapshot.Tree(), nil
+}
+
+// fetchCommit opens the commit if the mirror has it, as after a restart, and
+// else fetches.
+func (c *controller) fetchCommit(ctx context.Context, request source.Request, commit string) (*source.Snapshot, error) {
+	snapshot, err := c.Mirrors.Open(ctx, request, commit)
+	if err == nil {
+		return snapshot, nil
+	}
+	return c.Mirrors.Fetch(ctx, request)
+}
+
+// bring reads the commit's folders and writes the bundles that changed.
+func (c *controller) bring(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request, tree fs.FS) (state, error) {
+	if tree == nil {
+		snapshot, err := c.fetchCommit(ctx, request, st.commit)
+		if err != nil {
+			st.outcome.fetchErr = err
+			return st, err
+		}
+		st.commit, tree = snapshot.Commit, snapshot.Tree()
+	}
+	result, err := c.read(ctx, repo, st.commit, tree)
+	if err != nil {
+		st.outcome.writeErr = err
+		return st, err
+	}
+	plan, writeErr := c.write(ctx, repo, st.commit, result)
+	// A refused name is free again when an event says so.
+	st.outcome.findings, st.outcome.emptyPaths = result.Findings, result.EmptyPaths
+	st.outcome.kept, st.outcome.conflicts = namesOf(plan.Kept), nil
+	for _, r := range plan.Refused {
+		st.outcome.conflicts = append(st.outcome.conflicts, r.Message)
+	}
+	if st.outcome.writeErr = writeErr; writeErr != nil {
+		return st, writeErr
+	}
+	st.outcome.commit, st.outcome.force = st.commit, repo.Spec.ForceSyncGeneration
+	if len(plan.Refused) == 0 {
+		st.brought = broughtKey(repo, st.commit)
+	}
+	return st, nil
+}
+
+// read turns the commit's folders into bundles. Few commits are in memory at
+// once, however many repositories there are.
+func (c *controller) read(ctx context.Context, repo *fleet.GitRepo, commit string, tree fs.FS) (bundlereader.Result, error) {
+	select {
+	case c.readers <- struct{}{}:
+		defer func() { <-c.readers }()
+	case <-ctx.Done():
+		return bundlereader.Result{}, ctx.Err()
+	}
+	spec := repo.Spec
+	result, err := bundlereader.Read(ctx, tree, bundlereader.Options{
+		GitRepo: repo.Name, Namespace: repo.Namespace, Commit: commit,
+		Paths: spec.Paths, Bundles: spec.Bundles, Targets: spec.Targets,
+		TargetNamespace: spec.TargetNamespace, ServiceAccount: spec.ServiceAccount,
+		Paused: spec.Paused, KeepResources: spec.KeepResources, DeleteNamespace: spec.DeleteNamespace,
+		CorrectDrift: spec.CorrectDrift, ForceSyncGeneration: spec.ForceSyncGeneration,
+		Labels: inherited(repo), Charts: c.Charts,
+	})
+	if err != nil {
+		return result, fmt.Errorf("reading commit %s: %w", commit, err)
+	}
+	return result, nil
+}
+
+// inherited returns the labels that a GitRepo hands on to its bundles.
+func inherited(repo *fleet.GitRepo) map[string]string {
+	if user, ok := repo.Labels[names.LabelCreatedByUser]; ok {
+		return map[string]string{names.LabelCreatedByUser: user}
+	}
+	return nil
+}
+
+// plan compares the commit's bundles with those that exist.
+func (c *controller) plan(repo *fleet.GitRepo, commit string, result bundlereader.Result, desired []*fleet.Bundle) (bundleset.Plan, error) {
+	existing, err := c.bundles.GetByIndex(kube.BundlesByRepo, kube.KeyOf(repo).String())
+	if err != nil {
+		return bundleset.Plan{}, fmt.Errorf("listing bundles: %w", err)
+	}
+	named := map[string]*fleet.Bundle{}
+	for _, want := range desired {
+		if have, err := c.bundles.Get(repo.Namespace, want.Name); err == nil {
+			named[want.Name] = have
+		}
+	}
+	return bundleset.Next(bundleset.World{
+		Repo: repo.Name, Commit: commit, Desired: desired,
+		Failed: result.Failed, EmptyPaths: result.EmptyPaths,
+		Existing: existing, Named: named,
+	})
+}
+
+func namesOf(bundles []*fleet.Bundle) []string {
+	var found []string
+	for _, b := range bundles {
+		found = append(found, b.Name)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// asSourceError returns what the fetch found wrong, if it says so.
+func asSourceError(err error) *source.Error {
+	var e *source.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}

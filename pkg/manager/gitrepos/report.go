@@ -1,0 +1,163 @@
+package gitrepos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/source"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
+)
+
+// Reasons of a GitRepo's conditions, beside those of the fetch.
+const (
+	reasonNoPath       = "PathMatchesNothing"
+	reasonInvalidInput = "InvalidBundle"
+	reasonNameTaken    = "BundleNameTaken"
+	reasonFetchFailed  = "FetchFailed"
+)
+
+// report rolls the GitRepo's bundles and deployments up into its status.
+func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
+	repo, err := c.gitrepos.Get(key.Namespace, key.Name)
+	if apierrors.IsNotFound(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading gitrepo: %w", err)
+	}
+	facts, err := c.facts(key, repo)
+	if err != nil {
+		return 0, err
+	}
+	after := repo.DeepCopy()
+	after.Status = status.ForGitRepo(facts)
+	if _, err := c.Hub.GitRepos.PatchStatus(ctx, repo, after); err != nil {
+		if apierrors.IsNotFound(err) {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("writing status: %w", err)
+	}
+	c.announce(repo, after)
+	return 0, nil
+}
+
+func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) (status.GitRepoFacts, error) {
+	bundles, err := c.bundles.GetByIndex(kube.BundlesByRepo, key.String())
+	if err != nil {
+		return status.GitRepoFacts{}, fmt.Errorf("listing bundles: %w", err)
+	}
+	deployments, err := c.deployments.GetByIndex(kube.DeploymentsByRepo, key.String())
+	if err != nil {
+		return status.GitRepoFacts{}, fmt.Errorf("listing deployments: %w", err)
+	}
+	st := c.state(key, repo)
+	o := st.outcome
+	facts := status.GitRepoFacts{
+		GitRepo: repo, Bundles: bundles, Deployments: deployments,
+		Generation: max(o.generation, repo.Status.ObservedGeneration), Known: o.known,
+		Commit: o.commit, ForceSync: o.force, Updating: st.commit != o.commit,
+		Problems: problems(repo, o), Warnings: texts(o.findings, bundlereader.Warning),
+		Now: metav1.NewTime(c.Clock.Now()),
+	}
+	if o.refused != nil {
+		facts.Refused = &status.Problem{Reason: o.refused.reason, Message: o.refused.message}
+	}
+	if o.fetchErr != nil {
+		facts.Fetch, facts.FetchStalled = fetchProblem(o.fetchErr)
+	}
+	if o.writeErr != nil && !isConflict(o.writeErr) {
+		facts.WriteErr = o.writeErr.Error()
+	}
+	return facts, nil
+}
+
+// isConflict says whether a write found an object changed: the retry that is
+// on its way settles it, nobody needs to know.
+func isConflict(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, context.Canceled)
+}
+
+// fetchProblem says what the fetch found wrong, and whether a user has to act.
+func fetchProblem(err error) (*status.Problem, bool) {
+	e := asSourceError(err)
+	if e == nil {
+		return &status.Problem{Reason: reasonFetchFailed, Message: err.Error()}, true
+	}
+	stalled := true
+	switch e.Reason {
+	case source.Unreachable, source.Timeout:
+		// These go away by themselves.
+		stalled = false
+	case source.AuthenticationFailed, source.NotFound, source.RefNotFound, source.TooLarge, source.TLS, source.Invalid:
+	}
+	return &status.Problem{Reason: string(e.Reason), Message: e.Error()}, stalled
+}
+
+// problems lists what a user has to put right, the gravest first.
+func problems(repo *fleet.GitRepo, o outcome) []status.Problem {
+	var found []status.Problem
+	for _, text := range texts(o.findings, bundlereader.Error) {
+		found = append(found, status.Problem{Reason: reasonInvalidInput, Message: text})
+	}
+	for _, path := range o.emptyPaths {
+		found = append(found, status.Problem{Reason: reasonNoPath, Message: fmt.Sprintf(
+			"spec.paths: %q matches no folder with resources in commit %s: correct the path, or add the folder; nothing is removed meanwhile", path, short(o.commit))})
+	}
+	for _, message := range o.conflicts {
+		found = append(found, status.Problem{Reason: reasonNameTaken, Message: message})
+	}
+	if len(o.kept) > 0 && len(found) > 0 {
+		found[len(found)-1].Message += fmt.Sprintf(" (kept until this is right: bundles %v)", o.kept)
+	}
+	return found
+}
+
+func short(commit string) string {
+	const digits = 12
+	return commit[:min(len(commit), digits)]
+}
+
+func texts(findings []bundlereader.Finding, severity bundlereader.Severity) []string {
+	var found []string
+	for _, f := range findings {
+		if f.Severity == severity {
+			found = append(found, f.String())
+		}
+	}
+	return found
+}
+
+// announce records an Event where the GitRepo starts to need a user, stops to,
+// or has brought a new commit.
+func (c *controller) announce(before, after *fleet.GitRepo) {
+	was, is := trouble(before), trouble(after)
+	switch {
+	case is != nil && (was == nil || was.Reason != is.Reason || was.Message != is.Message):
+		c.Recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Sync", "%s", is.Message)
+	case is == nil && was != nil:
+		c.Recorder.Eventf(after, nil, corev1.EventTypeNormal, "Recovered", "Sync", "The GitRepo goes on")
+	}
+	if after.Status.Commit != before.Status.Commit {
+		c.Recorder.Eventf(after, nil, corev1.EventTypeNormal, "Synced", "Sync", "Bundles are those of commit %s", after.Status.Commit)
+	}
+}
+
+// trouble returns the condition that says what is wrong with the input or the
+// repository, or nil. What agents report is not the GitRepo's own trouble.
+func trouble(repo *fleet.GitRepo) *fleet.Condition {
+	for _, kind := range []string{fleet.ConditionAccepted, fleet.ConditionGitPolling} {
+		if c := status.Get(repo.Status.Conditions, kind); c != nil && c.Status == "False" {
+			return c
+		}
+	}
+	return nil
+}

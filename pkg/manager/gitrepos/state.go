@@ -1,0 +1,162 @@
+package gitrepos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+)
+
+// defaultPolling is how often a repository is asked where the GitRepo does not
+// say.
+const defaultPolling = 15 * time.Second
+
+// state is what is remembered of a GitRepo between reconciles. All of it can be
+// lost: a fresh start asks the repository and compares.
+type state struct {
+	uid types.UID
+	// polled is when the repository was last asked; jitter shifts the next
+	// time, so that GitRepos do not ask in step.
+	polled time.Time
+	jitter float64
+	// source and force are what was asked for then.
+	source string
+	force  int64
+	// commit is the newest that was fetched.
+	commit string
+	// brought is the commit and the generation whose bundles are written, and
+	// checks how many checks had been asked for by then.
+	brought string
+	checks  int
+	outcome outcome
+}
+
+// outcome is what the status says about the last attempt.
+type outcome struct {
+	generation int64
+	// known is false until the repository was asked once: until then the
+	// status keeps what it said before.
+	known      bool
+	commit     string
+	force      int64
+	refused    *refusal
+	fetchErr   error
+	writeErr   error
+	findings   []bundlereader.Finding
+	emptyPaths []string
+	kept       []string
+	conflicts  []string
+}
+
+// refusal is why a GitRepo is not acted on.
+type refusal struct {
+	reason, message string
+}
+
+// differs says whether two outcomes read differently in the status.
+func (o outcome) differs(p outcome) bool {
+	return o.generation != p.generation || o.known != p.known || o.commit != p.commit || o.force != p.force ||
+		fmt.Sprint(o.refused) != fmt.Sprint(p.refused) || fmt.Sprint(o.fetchErr) != fmt.Sprint(p.fetchErr) ||
+		fmt.Sprint(o.writeErr) != fmt.Sprint(p.writeErr) ||
+		!slices.Equal(o.findings, p.findings) || !slices.Equal(o.emptyPaths, p.emptyPaths) ||
+		!slices.Equal(o.kept, p.kept) || !slices.Equal(o.conflicts, p.conflicts)
+}
+
+// upToDate says whether the bundles of the newest commit are written for the
+// GitRepo as it is, and nobody has changed one since.
+func (s state) upToDate(repo *fleet.GitRepo, checks int) bool {
+	return s.brought == broughtKey(repo, s.commit) && s.checks == checks
+}
+
+func broughtKey(repo *fleet.GitRepo, commit string) string {
+	return fmt.Sprintf("%s@%d", commit, repo.Generation)
+}
+
+// sourceKey is the part of the spec that decides which commit is asked for.
+func sourceKey(repo *fleet.GitRepo) string {
+	s := repo.Spec
+	return fmt.Sprintf("%q %q %q %q %x %t", s.Repo, s.Branch, s.Revision, s.ClientSecretName, s.CABundle, s.InsecureSkipTLSverify)
+}
+
+// turn says whether the repository is to be asked now, and else when.
+type turn struct {
+	due bool
+	in  time.Duration
+}
+
+// schedule computes when the repository is to be asked. Without polling it is
+// asked when something about the request changes, and else never.
+func schedule(repo *fleet.GitRepo, s state, now time.Time) turn {
+	if s.commit == "" || s.source != sourceKey(repo) || s.force != repo.Spec.ForceSyncGeneration {
+		return turn{due: true}
+	}
+	if repo.Spec.DisablePolling {
+		return turn{}
+	}
+	interval := defaultPolling
+	if repo.Spec.PollingInterval != nil && repo.Spec.PollingInterval.Duration > 0 {
+		interval = repo.Spec.PollingInterval.Duration
+	}
+	const spread = 0.1
+	at := s.polled.Add(interval + time.Duration(float64(interval)*spread*s.jitter))
+	if left := at.Sub(now); left > 0 {
+		return turn{in: left}
+	}
+	return turn{due: true}
+}
+
+// state returns what is remembered of the GitRepo; of one that was deleted and
+// made again, nothing.
+func (c *controller) state(key kube.Key, repo *fleet.GitRepo) state {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.states[key]; ok && s.uid == repo.UID {
+		return s
+	}
+	return state{uid: repo.UID, jitter: rand.Float64()} //nolint:gosec // spreads polls, guards nothing
+}
+
+func (c *controller) remember(key kube.Key, s state) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.states[key] = s
+}
+
+func (c *controller) forget(key kube.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.states, key)
+	delete(c.checks, key)
+}
+
+// askedChecks returns how often a check of the GitRepo's bundles was asked for.
+func (c *controller) askedChecks(key kube.Key) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.checks[key]
+}
+
+// expect notes that the next generation of the bundle is our own doing.
+func (c *controller) expect(b *fleet.Bundle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expected[kube.KeyOf(b)] = b.Generation + 1
+}
+
+// foreign says whether somebody else has changed the bundle.
+func (c *controller) foreign(b *fleet.Bundle) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := kube.KeyOf(b)
+	if c.expected[key] == b.Generation {
+		delete(c.expected, key)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,82 @@
+package gitrepos
+
+import (
+	"k8s.io/apimachinery/pkg/labels"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// wake says which event wakes which GitRepo.
+func (c *controller) wake() {
+	hub := c.Hub
+	hub.GitRepos.OnEvent(func(e kube.Event[*fleet.GitRepo]) {
+		key := kube.KeyOf(e.Object())
+		if e.Old == nil || e.New == nil || e.Old.Generation != e.New.Generation {
+			c.sync.Wake(key)
+		}
+	})
+	hub.Bundles.OnEvent(c.onBundle)
+	hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
+		bd := e.Object()
+		if repo := bd.Labels[names.LabelRepoName]; repo != "" {
+			c.status.Coalesce(kube.Key{Namespace: bd.Labels[names.LabelBundleNamespace], Name: repo})
+		}
+	})
+	hub.GitRepoRestrictions.OnEvent(func(e kube.Event[*fleet.GitRepoRestriction]) { c.wakeNamespace(e.Object().Namespace) })
+	hub.Policies.OnEvent(func(e kube.Event[*fleet.Policy]) { c.wakeNamespace(e.Object().Namespace) })
+}
+
+// onBundle wakes the bundle's GitRepo: its status, and, where somebody else
+// has changed or removed the bundle, its bundles. A name that got free wakes
+// those that were refused it.
+func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
+	repo := kube.RepoOf(e.Object())
+	if repo.Name != "" {
+		c.status.Coalesce(repo)
+	}
+	switch {
+	case e.New == nil:
+		c.recheck(repo)
+		c.wakeRefused(e.Old.Namespace)
+	case e.Old != nil && e.Old.Generation != e.New.Generation && c.foreign(e.New):
+		c.recheck(repo)
+	}
+}
+
+// recheck has the GitRepo's bundles compared with its commit again.
+func (c *controller) recheck(key kube.Key) {
+	if key.Name == "" {
+		return
+	}
+	c.mu.Lock()
+	c.checks[key]++
+	c.mu.Unlock()
+	c.sync.Wake(key)
+}
+
+func (c *controller) wakeRefused(namespace string) {
+	c.mu.Lock()
+	var refused []kube.Key
+	for key, st := range c.states {
+		if key.Namespace == namespace && len(st.outcome.conflicts) > 0 {
+			refused = append(refused, key)
+		}
+	}
+	c.mu.Unlock()
+	for _, key := range refused {
+		c.sync.Wake(key)
+	}
+}
+
+func (c *controller) wakeNamespace(namespace string) {
+	repos, err := c.gitrepos.List(namespace, labels.Everything())
+	if err != nil {
+		c.Log.WithError(err).Error("Listing gitrepos failed")
+		return
+	}
+	for _, repo := range repos {
+		c.sync.Wake(kube.KeyOf(repo))
+	}
+}

@@ -1,0 +1,85 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+type metrics struct {
+	registry   *prometheus.Registry
+	reconciles *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		reconciles: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "flotilla_reconcile_duration_seconds",
+			Help:    "How long one reconcile of a controller took, and whether it failed.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
+		}, []string{"controller", "result"}),
+	}
+	m.registry.MustRegister(m.reconciles, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe returns what a controller's queue reports its runs to.
+func (m *metrics) observe(controller string) func(time.Duration, error) {
+	succeeded := m.reconciles.WithLabelValues(controller, "success")
+	failed := m.reconciles.WithLabelValues(controller, "error")
+	return func(took time.Duration, err error) {
+		if err != nil {
+			failed.Observe(took.Seconds())
+			return
+		}
+		succeeded.Observe(took.Seconds())
+	}
+}
+
+// readiness says whether the manager can decide anything yet.
+type readiness struct{ synced atomic.Pointer[func() bool] }
+
+func (r *readiness) set(synced func() bool) { r.synced.Store(&synced) }
+
+func (r *readiness) ready() bool {
+	synced := r.synced.Load()
+	return synced != nil && (*synced)()
+}
+
+// serve answers /metrics, /healthz and /readyz until ctx ends.
+func serve(ctx context.Context, address string, registry *prometheus.Registry, ready *readiness) error {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready.ready() {
+			http.Error(w, "caches are not synced, or another replica leads", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", address, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}
