@@ -22,7 +22,13 @@ import (
 // act carries out the plan. What fails for one cluster does not keep the
 // others waiting.
 func (c *controller) act(ctx context.Context, w *world, plan rollout.Plan) error {
-	if w.deleting || len(plan.Create)+len(plan.Update) == 0 {
+	if w.deleting {
+		return nil
+	}
+	if err := c.restoreValues(ctx, w, plan); err != nil {
+		return err
+	}
+	if len(plan.Create)+len(plan.Update) == 0 {
 		return nil
 	}
 	if err := c.ensureFinalizer(ctx, w.Bundle); err != nil {
@@ -154,6 +160,28 @@ func (c *controller) writeValues(ctx context.Context, w *world, step rollout.Ste
 	}
 	_, err = c.Hub.Secrets.Patch(ctx, secret, after)
 	return err
+}
+
+// restoreValues writes the values again of deployments that are right but for
+// their Secret, which somebody has deleted.
+func (c *controller) restoreValues(ctx context.Context, w *world, plan rollout.Plan) error {
+	held := map[*fleet.Cluster]bool{}
+	for _, step := range plan.Hold {
+		held[step.Target.Cluster] = true
+	}
+	var errs failures
+	for _, t := range w.Targets {
+		if t.Existing == nil || t.ValuesHash == "" || held[t.Cluster] {
+			continue
+		}
+		if _, err := c.secrets.Get(t.Existing.Namespace, t.Existing.Name); !apierrors.IsNotFound(err) {
+			continue
+		}
+		if err := c.writeValues(ctx, w, rollout.Step{Target: t, Deployment: t.Existing}); err != nil {
+			errs.add(fmt.Errorf("restoring values for cluster %s: %w", t.Cluster.Name, err))
+		}
+	}
+	return errs.join()
 }
 
 func valuesSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, values []byte) *corev1.Secret {
