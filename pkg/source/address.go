@@ -1,0 +1,109 @@
+package source
+
+import (
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+const maxAddress = 2048
+
+// scpForm is user@host:path, the short form of an SSH address.
+var scpForm = regexp.MustCompile(`^(?:([^@/:\s]+)@)?([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9a-fA-F:.]+\]):([^\s].*)$`)
+
+// address is where a repository lives.
+type address struct {
+	scheme   string // http, https or ssh
+	host     string // with the port, if one is given
+	path     string
+	user     string
+	password string
+}
+
+// parseAddress reads a clone URL. Errors never quote what may hold a password.
+func parseAddress(raw string) (address, error) {
+	const hint = "use https://host/path, ssh://user@host/path or user@host:path"
+	refuse := func(text string) (address, error) {
+		return address{}, &refusal{reason: Invalid, hint: hint, text: text}
+	}
+	switch {
+	case raw == "":
+		return refuse("the repository address is empty")
+	case len(raw) > maxAddress:
+		return refuse("the repository address is too long")
+	case strings.ContainsFunc(raw, func(c rune) bool { return unicode.IsControl(c) || unicode.IsSpace(c) }):
+		return refuse("the repository address contains spaces or control characters")
+	case strings.HasPrefix(raw, "-"):
+		return refuse("the repository address begins with a dash")
+	}
+	if !strings.Contains(raw, "://") {
+		return parseSCP(raw, refuse)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return refuse("the repository address cannot be parsed")
+	}
+	addr := address{scheme: strings.ToLower(u.Scheme), host: u.Host, path: u.EscapedPath(), user: u.User.Username()}
+	addr.password, _ = u.User.Password()
+	switch addr.scheme {
+	case "http", "https":
+	case "ssh":
+		addr.path = u.Path
+		if addr.path == "" || addr.path == "/" {
+			return refuse("the repository address has no path")
+		}
+		// A path below a home directory is written ssh://host/~user/path.
+		if strings.HasPrefix(addr.path, "/~") {
+			addr.path = addr.path[1:]
+		}
+	default:
+		return refuse("the protocol " + strings.ToValidUTF8(addr.scheme, "?") + " is not supported")
+	}
+	if u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") {
+		return refuse("the repository address has no valid host")
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		return refuse("the repository address has a query or a fragment")
+	}
+	return addr, nil
+}
+
+func parseSCP(raw string, refuse func(string) (address, error)) (address, error) {
+	parts := scpForm.FindStringSubmatch(raw)
+	if parts == nil {
+		return refuse("the repository address is a local path or has no host")
+	}
+	return address{scheme: "ssh", user: parts[1], host: parts[2], path: parts[3]}, nil
+}
+
+// isHTTP reports whether the server is spoken to over HTTP or HTTPS.
+func (a address) isHTTP() bool { return a.scheme == "http" || a.scheme == "https" }
+
+// dialAddress is the host and port to connect to over SSH.
+func (a address) dialAddress() string {
+	u := url.URL{Host: a.host}
+	port := u.Port()
+	if port == "" {
+		port = "22"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// String is the address without user name and password, safe to show.
+func (a address) String() string {
+	if a.scheme == "" {
+		return ""
+	}
+	path := a.path
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return a.scheme + "://" + a.host + path
+}
+
+// canonical identifies the address, credentials in it included.
+func (a address) canonical() []string {
+	return []string{a.scheme, strings.ToLower(a.host), a.path, a.user, a.password}
+}

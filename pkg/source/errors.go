@@ -1,0 +1,164 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/skeema/knownhosts"
+)
+
+// Reason says in one word why a repository could not be read. It is meant for
+// conditions and metrics.
+type Reason string
+
+const (
+	// Unreachable: no conversation with the server, or it broke off. Worth retrying.
+	Unreachable Reason = "Unreachable"
+	// AuthenticationFailed: the server wants other credentials.
+	AuthenticationFailed Reason = "AuthenticationFailed"
+	// NotFound: the server knows no such repository, or does not admit to it.
+	NotFound Reason = "NotFound"
+	// RefNotFound: the repository has no such branch, tag or commit.
+	RefNotFound Reason = "RefNotFound"
+	// TooLarge: the commit exceeds a limit.
+	TooLarge Reason = "TooLarge"
+	// Timeout: the server took longer than the limit allows.
+	Timeout Reason = "Timeout"
+	// TLS: the server's certificate is not trusted.
+	TLS Reason = "TLS"
+	// HostKey: the server's SSH host key is not the expected one.
+	HostKey Reason = "HostKey"
+	// Invalid: the request makes no sense, or the answer does not.
+	Invalid Reason = "Invalid"
+	// Damaged: the mirror on disk is broken. The next fetch replaces it.
+	Damaged Reason = "Damaged"
+)
+
+// ErrNotFetched is returned by [Mirrors.Open] for a commit that is not on disk.
+var ErrNotFetched = errors.New("the commit has not been fetched")
+
+// errTooLarge is the cause of every error with reason TooLarge.
+var errTooLarge = errors.New("too large")
+
+// Error is what goes wrong with a repository. No part of it holds a
+// credential: causes are kept as redacted text.
+type Error struct {
+	// Op is what was being done, such as "fetching".
+	Op string
+	// URL is the address without user name and password.
+	URL string
+	// Reason classifies the error.
+	Reason Reason
+	// Hint tells the user what to do; it may be empty.
+	Hint string
+	// Err is the redacted cause.
+	Err error
+}
+
+func (e *Error) Error() string {
+	var text strings.Builder
+	text.WriteString(e.Op)
+	if e.URL != "" {
+		text.WriteString(" " + e.URL)
+	}
+	text.WriteString(": " + e.Err.Error())
+	if e.Hint != "" {
+		text.WriteString(" (" + e.Hint + ")")
+	}
+	return text.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// cause is an error reduced to redacted text. It keeps its identity only for
+// what callers need to tell apart, because the original may hold credentials.
+type cause struct {
+	text string
+	kind error
+}
+
+func (c *cause) Error() string { return c.text }
+func (c *cause) Unwrap() error { return c.kind }
+
+// refusal is an error whose reason and hint are known where it arises.
+type refusal struct {
+	reason Reason
+	hint   string
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// fault turns err into an *Error: classified, redacted, bounded in length.
+func fault(op string, addr address, secrets redactor, err error) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return known
+	}
+	out := &Error{Op: op, URL: addr.String(), Reason: classify(err)}
+	var refused *refusal
+	if errors.As(err, &refused) {
+		out.Hint = refused.hint
+	}
+	c := &cause{text: secrets.clean(err.Error())}
+	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, errTooLarge} {
+		if errors.Is(err, kind) {
+			c.kind = kind
+			break
+		}
+	}
+	if out.Reason == Timeout && c.kind == nil {
+		c.kind = context.DeadlineExceeded
+	}
+	out.Err = c
+	return out
+}
+
+// classify finds the reason of an error. The order matters: a deadline shows
+// up wrapped in network errors, and a certificate error wrapped in both.
+func classify(err error) Reason {
+	var refused *refusal
+	var netErr net.Error
+	switch {
+	case errors.As(err, &refused):
+		return refused.reason
+	case errors.Is(err, errTooLarge):
+		return TooLarge
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return Timeout
+	case isCertificateError(err):
+		return TLS
+	case knownhosts.IsHostKeyChanged(err), knownhosts.IsHostUnknown(err):
+		return HostKey
+	case errors.As(err, &netErr):
+		if netErr.Timeout() {
+			return Timeout
+		}
+		return Unreachable
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
+		return Unreachable
+	case strings.Contains(err.Error(), "ssh: unable to authenticate"):
+		return AuthenticationFailed
+	default:
+		return Invalid
+	}
+}
+
+func isCertificateError(err error) bool {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		verify   *tls.CertificateVerificationError
+		record   tls.RecordHeaderError
+		alert    tls.AlertError
+	)
+	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
+		errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert)
+}

@@ -1,0 +1,273 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	defaultMaxBytes       = 512 << 20
+	defaultMaxObjects     = 300_000
+	defaultMaxObjectBytes = 100 << 20
+	defaultMaxFileBytes   = 32 << 20
+	defaultTimeout        = 2 * time.Minute
+	maxHeadTimeout        = 30 * time.Second
+
+	// historySuffix sets the mirror with whole histories apart from the one
+	// without: mixing them would need the server's help at every fetch.
+	historySuffix = "-history"
+)
+
+// mirrorName is what a mirror's directory may be called.
+var mirrorName = regexp.MustCompile(`^[0-9a-f]{32}(` + historySuffix + `)?$`)
+
+// Limits bound what one repository may take. Zero means the default.
+type Limits struct {
+	// MaxBytes bounds one pack as it comes over the wire (512 MiB). What it
+	// unpacks to may be sixteen times as much.
+	MaxBytes int64
+	// MaxObjects bounds the number of objects in one pack (300,000).
+	MaxObjects int
+	// MaxObjectBytes bounds a single object in a pack, unpacked (100 MiB).
+	MaxObjectBytes int64
+	// MaxFileBytes bounds a file that is read from a snapshot (32 MiB).
+	MaxFileBytes int64
+	// Timeout bounds a fetch from beginning to end (2 minutes); for Head it is
+	// at most 30 seconds.
+	Timeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(value *int64, byDefault int64) {
+		if *value <= 0 {
+			*value = byDefault
+		}
+	}
+	set(&l.MaxBytes, defaultMaxBytes)
+	set(&l.MaxObjectBytes, defaultMaxObjectBytes)
+	set(&l.MaxFileBytes, defaultMaxFileBytes)
+	if l.MaxObjects <= 0 {
+		l.MaxObjects = defaultMaxObjects
+	}
+	if l.Timeout <= 0 {
+		l.Timeout = defaultTimeout
+	}
+	return l
+}
+
+// Mirrors keeps mirrors of repositories in a directory. It is safe for
+// concurrent use by one process.
+type Mirrors struct {
+	dir    string
+	limits Limits
+	log    logrus.FieldLogger
+	pools  *transports
+
+	mu      sync.Mutex
+	mirrors map[string]*mirror
+}
+
+// NewMirrors keeps mirrors below dir, which it creates if need be. What is
+// there from an earlier process is used again.
+func NewMirrors(dir string, limits Limits, log logrus.FieldLogger) (*Mirrors, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("creating the directory of mirrors: %w", err)
+	}
+	leftovers, err := filepath.Glob(filepath.Join(dir, tempPrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("cleaning the directory of mirrors: %w", err)
+	}
+	for _, name := range leftovers {
+		if err := os.Remove(name); err != nil {
+			return nil, fmt.Errorf("cleaning the directory of mirrors: %w", err)
+		}
+	}
+	return &Mirrors{
+		dir:     dir,
+		limits:  limits.withDefaults(),
+		log:     log,
+		pools:   newTransports(),
+		mirrors: map[string]*mirror{},
+	}, nil
+}
+
+// Head returns the commit that the request stands for now. It asks the server
+// for its refs only, with two exceptions: a commit given in full is returned
+// as it is, and one that is abbreviated may have to be looked up by a fetch.
+// Errors are of type *Error, or the context's own.
+func (m *Mirrors) Head(ctx context.Context, req Request) (string, error) {
+	const op = "listing the refs of"
+	t, err := newTarget(req)
+	if err != nil {
+		return "", fault(op, t.addr, t.secrets, err)
+	}
+	if commit, ok := t.pinned(); ok {
+		return commit.String(), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(m.limits.Timeout, maxHeadTimeout))
+	defer cancel()
+	r, _, want, err := m.discover(ctx, t)
+	if err != nil {
+		return "", fault(op, t.addr, t.secrets, ended(ctx, err))
+	}
+	r.close()
+	if !want.commit.IsZero() {
+		return want.commit.String(), nil
+	}
+	if commit, ok := m.known(t); ok {
+		return commit, nil
+	}
+	snapshot, err := m.Fetch(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	return snapshot.Commit, nil
+}
+
+// known finds an abbreviated commit that an earlier fetch has resolved.
+func (m *Mirrors) known(t target) (string, bool) {
+	g, ok := m.mirror(t.key() + historySuffix).latest()
+	if !ok {
+		return "", false
+	}
+	var found []string
+	for _, mark := range g.marks() {
+		if commit := mark.commit.String(); strings.HasPrefix(commit, strings.ToLower(t.Revision)) {
+			found = append(found, commit)
+		}
+	}
+	if len(found) != 1 {
+		return "", false
+	}
+	return found[0], true
+}
+
+// Open returns a commit that was fetched before, without the network. The
+// error is ErrNotFetched if it was not, or is no longer there.
+func (m *Mirrors) Open(_ context.Context, req Request, commit string) (*Snapshot, error) {
+	t, err := newTarget(req)
+	if err != nil {
+		return nil, fault("opening", t.addr, t.secrets, err)
+	}
+	if !fullHash.MatchString(commit) {
+		return nil, fmt.Errorf("opening commit %q: %w", truncate(commit), ErrNotFetched)
+	}
+	if snapshot, ok := m.open(t, plumbing.NewHash(commit)); ok {
+		return snapshot, nil
+	}
+	return nil, fmt.Errorf("opening commit %s: %w", commit, ErrNotFetched)
+}
+
+// open looks for a complete commit in both mirrors of a target.
+func (m *Mirrors) open(t target, commit plumbing.Hash) (*Snapshot, bool) {
+	for _, name := range []string{t.key(), t.key() + historySuffix} {
+		g, ok := m.mirror(name).latest()
+		if !ok || !g.has(commit) {
+			continue
+		}
+		snapshot, err := newSnapshot(g, commit, m.limits.MaxFileBytes)
+		if err == nil {
+			return snapshot, true
+		}
+		m.log.WithField("repository", t.addr.String()).WithError(err).Warn("Mirror is damaged, it will be fetched anew")
+		g.condemn()
+	}
+	return nil, false
+}
+
+// Prune removes the mirrors that no request in keep uses. A mirror that is
+// being written is left for the next time.
+func (m *Mirrors) Prune(keep []Request) error {
+	used := map[string]bool{}
+	for _, req := range keep {
+		if t, err := newTarget(req); err == nil {
+			used[t.key()], used[t.key()+historySuffix] = true, true
+		}
+	}
+	entries, err := os.ReadDir(m.dir)
+	if err != nil {
+		return fmt.Errorf("listing mirrors: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		if mirrorName.MatchString(entry.Name()) && !used[entry.Name()] {
+			errs = append(errs, m.remove(entry.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Mirrors) remove(name string) error {
+	gone := m.mirror(name)
+	if !gone.tryLock() {
+		return nil
+	}
+	defer gone.unlock()
+	if err := os.RemoveAll(gone.dir); err != nil {
+		return fmt.Errorf("removing a mirror: %w", err)
+	}
+	gone.forget()
+	m.log.Debug("Mirror removed")
+	return nil
+}
+
+// mirror returns the mirror of a name; it need not exist on disk.
+func (m *Mirrors) mirror(name string) *mirror {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, ok := m.mirrors[name]
+	if !ok {
+		found = newMirror(filepath.Join(m.dir, name))
+		m.mirrors[name] = found
+	}
+	return found
+}
+
+// discover opens a conversation and finds out what the request means. The
+// caller closes it.
+func (m *Mirrors) discover(ctx context.Context, t target) (remote, advertisement, wanted, error) {
+	r, err := m.dial(ctx, t)
+	if err != nil {
+		return nil, advertisement{}, wanted{}, err
+	}
+	adv, err := listRefs(ctx, r)
+	if err != nil {
+		r.close()
+		return nil, advertisement{}, wanted{}, err
+	}
+	want, err := adv.resolve(t)
+	if err != nil {
+		r.close()
+		return nil, advertisement{}, wanted{}, err
+	}
+	return r, adv, want, nil
+}
+
+func (m *Mirrors) dial(ctx context.Context, t target) (remote, error) {
+	if !t.addr.isHTTP() {
+		return dialSSH(ctx, t, m.dir)
+	}
+	pool, err := m.pools.get(t.Request)
+	if err != nil {
+		return nil, err
+	}
+	return newHTTPRemote(t, pool), nil
+}
+
+// ended prefers the end of the context over what it caused further down.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && err != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}

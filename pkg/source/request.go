@@ -1,0 +1,144 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// defaultBranch is what a GitRepo without branch and revision means.
+const defaultBranch = "master"
+
+// Keys of a Secret that holds credentials, beside those of corev1.
+const (
+	keyKnownHosts  = "known_hosts"
+	keyGitHubAppID = "github_app_id"
+)
+
+var (
+	fullHash  = regexp.MustCompile(`^[0-9a-fA-F]{40}$`)
+	shortHash = regexp.MustCompile(`^[0-9a-fA-F]{7,39}$`)
+)
+
+// Auth holds the credentials for one repository. Which of them are used
+// depends on the protocol of the address.
+type Auth struct {
+	// Username and Password serve HTTP. Username is also the SSH user if the
+	// address names none.
+	Username, Password string
+	// SSHPrivateKey is an unencrypted private key in PEM or OpenSSH form.
+	SSHPrivateKey []byte
+	// KnownHosts lists the host keys that are accepted, in the form of an
+	// OpenSSH known_hosts file. Over SSH it is required.
+	KnownHosts []byte
+}
+
+// AuthFromSecret reads credentials from a Secret of type
+// kubernetes.io/basic-auth or kubernetes.io/ssh-auth, or with the keys of one
+// of them. The error names keys, never values.
+func AuthFromSecret(secret *corev1.Secret) (*Auth, error) {
+	user, password := secret.Data[corev1.BasicAuthUsernameKey], secret.Data[corev1.BasicAuthPasswordKey]
+	key := secret.Data[corev1.SSHAuthPrivateKey]
+	switch {
+	case len(key) > 0:
+		return &Auth{Username: string(user), SSHPrivateKey: key, KnownHosts: secret.Data[keyKnownHosts]}, nil
+	case len(password) > 0:
+		return &Auth{Username: string(user), Password: string(password)}, nil
+	case len(secret.Data[keyGitHubAppID]) > 0:
+		return nil, fmt.Errorf("reading Secret %s/%s: GitHub App credentials are not supported yet", secret.Namespace, secret.Name)
+	default:
+		return nil, fmt.Errorf("reading Secret %s/%s: it has neither the keys %q and %q nor the key %q",
+			secret.Namespace, secret.Name, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey, corev1.SSHAuthPrivateKey)
+	}
+}
+
+// Request names a commit of a repository, and how to get at it.
+type Request struct {
+	// URL is the clone address: http(s)://, ssh:// or user@host:path.
+	URL string
+	// Branch is the branch to follow. With neither Branch nor Revision it is "master".
+	Branch string
+	// Revision is a tag or a commit, full or abbreviated to at least seven
+	// digits. It wins over Branch.
+	Revision string
+	// Auth may be nil.
+	Auth *Auth
+	// CABundle holds PEM certificates that are trusted besides the system's.
+	CABundle []byte
+	// InsecureSkipTLSVerify accepts any certificate.
+	InsecureSkipTLSVerify bool
+}
+
+// target is a request that has been checked.
+type target struct {
+	Request
+	addr    address
+	secrets redactor
+}
+
+func newTarget(req Request) (target, error) {
+	addr, err := parseAddress(req.URL)
+	t := target{Request: req, addr: addr, secrets: newRedactor(addr, req.Auth)}
+	if err != nil {
+		return t, err
+	}
+	if t.Branch == "" && t.Revision == "" {
+		t.Branch = defaultBranch
+	}
+	if t.Revision != "" {
+		return t, checkRefName("revision", t.Revision)
+	}
+	return t, checkRefName("branch", t.Branch)
+}
+
+// checkRefName applies git's own rules. Names are only ever compared with what
+// a server lists, but a name that git refuses is a mistake worth reporting.
+func checkRefName(field, name string) error {
+	full := plumbing.NewBranchReferenceName(name)
+	if len(name) > 255 || full.Validate() != nil {
+		return &refusal{
+			reason: Invalid,
+			hint:   "see git help check-ref-format",
+			text:   fmt.Sprintf("%q is not a valid %s", truncate(name), field),
+		}
+	}
+	return nil
+}
+
+func truncate(name string) string {
+	if len(name) > 80 {
+		return name[:80] + "…"
+	}
+	return name
+}
+
+// key names the mirror: the same address with the same credentials. Each part
+// is preceded by its length, so that no two lists of parts look alike.
+func (t target) key() string {
+	parts := t.addr.canonical()
+	if t.Auth != nil {
+		parts = append(parts, t.Auth.Username, t.Auth.Password, string(t.Auth.SSHPrivateKey), string(t.Auth.KnownHosts))
+	}
+	digest := sha256.New()
+	for _, part := range parts {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		digest.Write(size[:])
+		digest.Write([]byte(part))
+	}
+	return hex.EncodeToString(digest.Sum(nil))[:32]
+}
+
+// pinned returns the commit if the request names one in full. Such a request
+// needs no server once the commit is there.
+func (t target) pinned() (plumbing.Hash, bool) {
+	if fullHash.MatchString(t.Revision) {
+		return plumbing.NewHash(t.Revision), true
+	}
+	return plumbing.ZeroHash, false
+}
