@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+)
+
+// timeline remembers the state of things, and since when they are in it.
+type timeline struct {
+	mu      sync.Mutex
+	states  map[string]moment
+	changed chan struct{}
+}
+
+type moment struct {
+	state string
+	since time.Time
+}
+
+func newTimeline() *timeline {
+	return &timeline{states: map[string]moment{}, changed: make(chan struct{})}
+}
+
+func (t *timeline) set(what, state string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.states[what].state == state {
+		return
+	}
+	t.states[what] = moment{state, time.Now()}
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// await returns since when the thing is in the state, waiting until it is.
+func (t *timeline) await(ctx context.Context, what, state string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		t.mu.Lock()
+		now, changed := t.states[what], t.changed
+		t.mu.Unlock()
+		if now.state == state {
+			return now.since, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return time.Time{}, fmt.Errorf("waiting for %s to be %q, it is %q: %w", what, state, now.state, ctx.Err())
+		}
+	}
+}
+
+// figures are the durations of one measure, round by round.
+type figures struct {
+	name string
+	took []time.Duration
+}
+
+func (f *figures) add(d time.Duration) { f.took = append(f.took, d) }
+
+func report(out io.Writer, all []*figures) {
+	fmt.Fprintf(out, "%-28s %10s %10s %10s %7s\n", "measure", "median", "min", "max", "rounds")
+	for _, f := range all {
+		slices.Sort(f.took)
+		if n := len(f.took); n > 0 {
+			fmt.Fprintf(out, "%-28s %10s %10s %10s %7d\n", f.name, ms(f.took[n/2]), ms(f.took[0]), ms(f.took[n-1]), n)
+		}
+	}
+}
+
+func ms(d time.Duration) string {
+	return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
+}

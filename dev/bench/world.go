@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+const (
+	workspace      = names.WorkspaceDefault
+	repoName       = "bench"
+	configMap      = "bench"
+	namespace      = "bench"
+	defaultPolling = time.Second
+	// patience is how long one step of a round may take before the bench
+	// gives up.
+	patience = 2 * time.Minute
+)
+
+type settings struct {
+	dir     string
+	rounds  int
+	polling time.Duration
+}
+
+// downstream are the clusters that are measured.
+func downstream() []string { return []string{"downstream-1", "downstream-2"} }
+
+// world is the playground as the bench sees it.
+type world struct {
+	settings
+	out      io.Writer
+	hub      *kube.Hub
+	clusters map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]
+	repo     *repo.Repository
+	log      *timeline
+}
+
+// run prepares the playground, measures, and takes away what it has made.
+func (s settings) run(ctx context.Context, out io.Writer, measure func(context.Context, *world) error) error {
+	w, err := s.open(ctx, out)
+	if err != nil {
+		return err
+	}
+	err = measure(ctx, w)
+	// Also after an interrupt: what the bench has made must not stay.
+	return errors.Join(err, w.remove(context.WithoutCancel(ctx)))
+}
+
+func (s settings) open(ctx context.Context, out io.Writer) (*world, error) {
+	w := &world{settings: s, out: out, clusters: map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]{}, log: newTimeline()}
+	conn, err := s.connect("hub")
+	if err != nil {
+		return nil, err
+	}
+	w.hub = kube.NewHub(conn)
+	w.watchHub()
+	if err := conn.Start(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range downstream() {
+		if err := w.watchCluster(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	if w.repo, err = repo.Init(ctx, filepath.Join(s.dir, "git", repoName+".git")); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (s settings) connect(cluster string) (*kube.Connection, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.dir, "clusters", cluster, "kubeconfig"))
+	if err != nil {
+		return nil, fmt.Errorf("%w (is the playground up? make up)", err)
+	}
+	return kube.Connect(config, kube.Options{UserAgent: "flotilla-bench"})
+}
+
+// watchHub notes when deployments come and go and what the counts say.
+func (w *world) watchHub() {
+	w.hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
+		bd := e.Object()
+		if bd.Labels[names.LabelRepoName] != repoName {
+			return
+		}
+		state := "there"
+		switch {
+		case e.New == nil:
+			state = "gone"
+		case bd.DeletionTimestamp != nil:
+			state = "removing"
+		}
+		w.log.set("deployment/"+bd.Labels[names.LabelCluster], state)
+	})
+	w.hub.GitRepos.OnEvent(func(e kube.Event[*fleet.GitRepo]) {
+		if e.New != nil && e.New.Name == repoName {
+			w.log.set("gitrepo", e.New.Status.Display.ReadyBundleDeployments)
+			w.log.set("commit", e.New.Status.Commit)
+		}
+	})
+	w.hub.Bundles.OnEvent(func(e kube.Event[*fleet.Bundle]) {
+		if e.New != nil && e.New.Labels[names.LabelRepoName] == repoName {
+			w.log.set("bundle", e.New.Status.Display.ReadyClusters)
+		}
+	})
+}
+
+// watchCluster notes what the workload of one cluster is.
+func (w *world) watchCluster(ctx context.Context, cluster string) error {
+	conn, err := w.connect(cluster)
+	if err != nil {
+		return err
+	}
+	kind := kube.NewKind[*corev1.ConfigMap, *corev1.ConfigMapList](conn, kube.Resource{
+		GVK: corev1.SchemeGroupVersion.WithKind("ConfigMap"), Plural: "configmaps", Namespaced: true,
+	})
+	kind.OnEvent(func(e kube.Event[*corev1.ConfigMap]) {
+		if o := e.Object(); o.Name == configMap && o.Namespace == namespace {
+			state := "gone"
+			if e.New != nil {
+				state = e.New.Data["round"]
+			}
+			w.log.set("workload/"+cluster, state)
+		}
+	})
+	w.clusters[cluster] = kind
+	return conn.Start(ctx)
+}
+
+// push commits a workload that says which round it belongs to.
+func (w *world) push(ctx context.Context, round string) (string, error) {
+	manifest := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n  round: %q\n", configMap, namespace, round)
+	return w.repo.Commit(ctx, repo.Change{Message: "Round " + round, Write: map[string]string{"configmap.yaml": manifest}})
+}
+
+// create makes the GitRepo, or edits its targets.
+func (w *world) create(ctx context.Context, polling time.Duration) error {
+	url, err := os.ReadFile(filepath.Join(w.dir, "git", "url"))
+	if err != nil {
+		return fmt.Errorf("%w (is the playground up? make up)", err)
+	}
+	_, err = w.hub.GitRepos.Create(ctx, &fleet.GitRepo{
+		ObjectMeta: metav1.ObjectMeta{Name: repoName, Namespace: workspace},
+		Spec: fleet.GitRepoSpec{
+			Repo: strings.TrimSpace(string(url)) + "/" + repoName + ".git", Branch: repo.DefaultBranch,
+			PollingInterval: &metav1.Duration{Duration: polling}, Targets: everywhere(),
+		},
+	})
+	return err
+}
+
+func everywhere() []fleet.GitTarget {
+	return []fleet.GitTarget{{Name: "all", ClusterSelector: &metav1.LabelSelector{}}}
+}
+
+func only(cluster string) []fleet.GitTarget {
+	return []fleet.GitTarget{{Name: "one", ClusterName: cluster}}
+}
+
+// target edits the targets and nothing else.
+func (w *world) target(ctx context.Context, targets []fleet.GitTarget) error {
+	before, err := w.hub.GitRepos.Get(ctx, workspace, repoName)
+	if err != nil {
+		return err
+	}
+	after := before.DeepCopy()
+	after.Spec.Targets = targets
+	_, err = w.hub.GitRepos.Patch(ctx, before, after)
+	return err
+}
+
+// remove takes the GitRepo away and waits until nothing of it is left.
+func (w *world) remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	gr, err := w.hub.GitRepos.Get(ctx, workspace, repoName)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.hub.GitRepos.Delete(ctx, gr); err != nil && !apierrors.IsConflict(err) {
+		return err
+	}
+	for _, cluster := range downstream() {
+		if _, err := w.log.await(ctx, "workload/"+cluster, "gone"); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(w.repo.Dir())
+}
