@@ -91,8 +91,13 @@ const (
 	AnnotationAccess = "flotilla-gitops.github.io/access"
 )
 
-// AnnotationApplied, on what the manager applies on the hub and downstream, is the digest of what it applied.
-const AnnotationApplied = "flotilla-gitops.github.io/applied"
+// Annotations on what the manager applies, on the hub and downstream.
+const (
+	// AnnotationApplied is the digest of what was applied.
+	AnnotationApplied = "flotilla-gitops.github.io/applied"
+	// AnnotationRedeploy, on the agent's pods, is the redeployAgentGeneration of the Cluster that they were made for.
+	AnnotationRedeploy = "flotilla-gitops.github.io/redeploy-agent-generation"
+)
 
 // Annotations downstream, and in the metadata of the charts of releases.
 const (

@@ -1,0 +1,193 @@
+// Package clusters gives every Cluster its place on the hub and, where the Cluster says how, its agent.
+//
+// The place is the cluster namespace, with the identity of the agent and exactly the access that the agent needs. A
+// Cluster with a kubeconfig is imported: its agent is installed downstream with a token that is renewed in time. The
+// status of a Cluster is rolled up from its deployments and from what acting on it came to.
+//
+// The controller deletes nothing on the hub. When a Cluster is deleted, the garbage collector takes its access away.
+package clusters
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rancher/wrangler/v3/pkg/generic"
+	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+)
+
+// Deps is what the controller needs.
+type Deps struct {
+	Hub      *kube.Hub
+	Recorder kube.Recorder
+	Log      logrus.FieldLogger
+	Clock    clock.PassiveClock
+	// AgentURL and AgentCA (PEM) are the address of the hub for agents; that of Hub if empty. The Secret of a Cluster
+	// may say otherwise.
+	AgentURL string
+	AgentCA  []byte
+	// AgentImage is the image of the agents that are installed.
+	AgentImage string
+	// Observe is told of every reconcile.
+	Observe func(controller string) func(time.Duration, error)
+}
+
+type controller struct {
+	Deps
+	hub         applier
+	downstream  func(*rest.Config) (applier, error)
+	clusters    generic.CacheInterface[*fleet.Cluster]
+	deployments generic.CacheInterface[*fleet.BundleDeployment]
+	namespaces  generic.CacheInterface[*corev1.Namespace]
+
+	// access gives clusters their place on the hub; imports installs agents; status rolls up. Importing waits for
+	// clusters that may be far away, so it has workers of its own and keeps nothing else waiting.
+	access, imports, status *kube.Queue
+
+	shared shared
+
+	mu       sync.Mutex
+	outcomes map[kube.Key]outcome
+	// owners holds, by the name of the namespace that it needs, every cluster.
+	owners map[string]kube.Key
+}
+
+const (
+	accessWorkers = 8
+	// importWorkers is generous: they mostly wait, and clusters that do not answer must not keep others waiting.
+	importWorkers = 64
+	statusWorkers = 8
+)
+
+// Register prepares the controller; it works until ctx ends once the returned function is called. That must not be
+// before every cache is synced.
+func Register(deps Deps) (run func(ctx context.Context)) {
+	if deps.AgentURL == "" {
+		deps.AgentURL, deps.AgentCA = addressOf(deps.Hub.Config)
+	}
+	c := &controller{
+		Deps: deps,
+		// Hub has clients of this very configuration, so another cannot fail.
+		hub:         applier{dynamic.NewForConfigOrDie(deps.Hub.Config)},
+		downstream:  connect,
+		clusters:    deps.Hub.Clusters.Cache(),
+		deployments: deps.Hub.BundleDeployments.Cache(),
+		namespaces:  deps.Hub.Namespaces.Cache(),
+		owners:      map[string]kube.Key{},
+		outcomes:    map[kube.Key]outcome{},
+	}
+	c.access = c.queue("clusters", accessWorkers, c.grant)
+	c.imports = c.queue("clusters-import", importWorkers, c.bringAgent)
+	c.status = c.queue("clusters-status", statusWorkers, c.report)
+	c.wake()
+	return func(ctx context.Context) {
+		var queues sync.WaitGroup
+		for _, q := range []*kube.Queue{c.access, c.imports, c.status} {
+			queues.Go(func() { q.Run(ctx) })
+		}
+		queues.Wait()
+	}
+}
+
+func (c *controller) queue(name string, workers int, reconcile kube.Reconcile) *kube.Queue {
+	return kube.NewQueue(kube.QueueOptions{
+		Name: name, Reconcile: reconcile, Log: c.Log, Workers: workers,
+		MinBackoff: 200 * time.Millisecond, MaxBackoff: time.Minute, Observe: c.Observe(name),
+	})
+}
+
+// grant gives the cluster its place on the hub.
+func (c *controller) grant(ctx context.Context, key kube.Key) (time.Duration, error) {
+	cluster, err := c.cluster(key)
+	if err != nil || cluster == nil || cluster.DeletionTimestamp != nil {
+		return 0, err
+	}
+	c.own(cluster)
+	err = c.place(ctx, cluster)
+	if apierrors.IsConflict(err) {
+		return 0, err
+	}
+	c.conclude(cluster, func(o *outcome) { o.processed = resultOf(err, ReasonProcessed, ReasonHubError) })
+	if err == nil {
+		c.imports.Wake(key)
+	}
+	return 0, settled(err)
+}
+
+// place makes what the cluster needs on the hub.
+func (c *controller) place(ctx context.Context, cluster *fleet.Cluster) error {
+	if err := c.ensureShared(ctx); err != nil {
+		return fmt.Errorf("preparing the access of agents: %w", err)
+	}
+	if err := c.ensureFinalizer(ctx, cluster); err != nil {
+		return err
+	}
+	namespace, err := c.ensureNamespace(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	return c.ensureAccess(ctx, cluster, namespace)
+}
+
+// bringAgent installs the agent of a cluster that says how it is reached, and renews the agent's token in time.
+func (c *controller) bringAgent(ctx context.Context, key kube.Key) (time.Duration, error) {
+	cluster, err := c.cluster(key)
+	if err != nil || cluster == nil || cluster.DeletionTimestamp != nil || cluster.Spec.KubeConfigSecret == "" {
+		return 0, err
+	}
+	if c.outcomeOf(key).namespaceOf(cluster) == "" {
+		// Once there is a place for it, this is woken again.
+		return 0, nil
+	}
+	next, installed, err := c.ensureAgent(ctx, cluster)
+	if apierrors.IsConflict(err) || ctx.Err() != nil {
+		return 0, err
+	}
+	c.conclude(cluster, func(o *outcome) {
+		o.imported = resultOf(err, ReasonImported, ReasonHubError)
+		if err == nil {
+			o.installed = installed
+		}
+	})
+	return next, err
+}
+
+// ensureAgent returns after how much time the agent's token is to be renewed, and what the agent's settings are.
+func (c *controller) ensureAgent(ctx context.Context, cluster *fleet.Cluster) (time.Duration, *installation, error) {
+	facts, err := c.observeImport(ctx, cluster)
+	if err != nil {
+		return 0, nil, err
+	}
+	config, wrong := downstreamConfig(facts.kubeconfig)
+	if wrong != nil {
+		return 0, nil, wrong
+	}
+	token, err := c.ensureCredential(ctx, facts)
+	if err != nil {
+		return 0, nil, err
+	}
+	manifests, digest, err := facts.plan(token, config.Host)
+	if err != nil {
+		return 0, nil, err
+	}
+	if token.Delivered != digest {
+		if err := c.deliver(ctx, config, manifests); err != nil {
+			return 0, nil, err
+		}
+		token.Delivered = digest
+		if err := c.keepCredential(ctx, cluster, token); err != nil {
+			return 0, nil, err
+		}
+		c.Log.WithFields(logrus.Fields{"cluster": kube.KeyOf(cluster).String(), "server": redacted(config.Host)}).Info("Installed agent")
+	}
+	return token.Renew.Sub(facts.now), installationOf(cluster, facts.hub), nil
+}

@@ -1,0 +1,96 @@
+package clusters
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sirupsen/logrus"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// connect returns what writes to a cluster.
+func connect(config *rest.Config) (applier, error) {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return applier{}, fmt.Errorf("making client: %w", err)
+	}
+	return applier{client}, nil
+}
+
+// ensureCredential returns the agent's token, and gets a new one when it is due. The hub keeps it in one Secret of the
+// cluster namespace, so that a restart needs no other.
+func (c *controller) ensureCredential(ctx context.Context, facts importFacts) (credential, error) {
+	if !facts.credential.due(facts.now) {
+		return facts.credential, nil
+	}
+	namespace, err := c.namespaces.Get("", names.ClusterNamespace(facts.cluster.Namespace, facts.cluster.Name))
+	if err != nil {
+		return credential{}, fmt.Errorf("reading cluster namespace: %w", err)
+	}
+	// The moment to see that the access is still what it should be: a token of an identity that is gone opens nothing.
+	objects, _, err := c.accessFor(facts.cluster, namespace)
+	if err != nil {
+		return credential{}, err
+	}
+	if err := c.applyAccess(ctx, objects); err != nil {
+		return credential{}, err
+	}
+	seconds := int64(tokenLifetime.Seconds())
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
+	granted, err := c.Hub.Kubernetes.CoreV1().ServiceAccounts(namespace.Name).CreateToken(ctx, names.Agent, request, metav1.CreateOptions{})
+	if err != nil {
+		return credential{}, fmt.Errorf("requesting a token for the agent: %w", err)
+	}
+	next := issued(granted.Status, facts.now)
+	next.Delivered = facts.credential.Delivered
+	if err := c.keepCredential(ctx, facts.cluster, next); err != nil {
+		return credential{}, err
+	}
+	c.Log.WithFields(logrus.Fields{"cluster": facts.cluster.Namespace + "/" + facts.cluster.Name}).Info("Agent has a new token")
+	return next, nil
+}
+
+func (c *controller) keepCredential(ctx context.Context, cluster *fleet.Cluster, next credential) error {
+	if err := c.hub.apply(ctx, next.secret(names.ClusterNamespace(cluster.Namespace, cluster.Name))); err != nil {
+		return fmt.Errorf("keeping the agent's token: %w", err)
+	}
+	return nil
+}
+
+// deliver installs the agent downstream.
+func (c *controller) deliver(ctx context.Context, config *rest.Config, m agentManifests) error {
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
+	downstream, err := c.downstream(config)
+	if err != nil {
+		return &problem{ReasonKubeconfigInvalid, "the kubeconfig cannot be used: check its certificates and keys"}
+	}
+	if err := downstream.install(ctx, m); err != nil {
+		return downstreamProblem(config.Host, err)
+	}
+	return nil
+}
+
+// install brings the manifests to the cluster.
+func (a applier) install(ctx context.Context, m agentManifests) error {
+	if err := a.create(ctx, m.Namespace); err != nil {
+		return err
+	}
+	for _, object := range m.Apply {
+		if err := a.apply(ctx, object); err != nil {
+			return err
+		}
+	}
+	for _, object := range m.Remove {
+		if err := a.remove(ctx, object); err != nil {
+			return err
+		}
+	}
+	return nil
+}

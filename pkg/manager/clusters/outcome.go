@@ -1,0 +1,87 @@
+package clusters
+
+import (
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
+)
+
+// outcome is what acting on a cluster came to. After a restart it is empty until the cluster was looked at again; what
+// the status says stands until then.
+type outcome struct {
+	// processed is about the cluster's place on the hub, imported about its agent.
+	processed, imported *status.Result
+	// installed describes the agent that was installed; nil if that is not known.
+	installed *installation
+}
+
+// differs says whether the other outcome would be reported otherwise.
+func (o outcome) differs(other outcome) bool {
+	return !same(o.processed, other.processed) || !same(o.imported, other.imported) || !same(o.installed, other.installed)
+}
+
+func same[T comparable](a, b *T) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+// installation holds the settings that an installed agent has.
+type installation struct {
+	generation                                                      int64
+	apiServerURL, apiServerCAHash, tlsMode                          string
+	envVarsHash, affinityHash, resourcesHash                        string
+	tolerationsHash, schedulingHash, privateRepoURL, agentNamespace string
+	hostNetwork                                                     bool
+}
+
+// installationOf returns the settings of a cluster's agent that reaches the hub at the given address.
+func installationOf(cluster *fleet.Cluster, hub hubAddress) *installation {
+	spec := cluster.Spec
+	i := &installation{
+		generation:     spec.RedeployAgentGeneration,
+		apiServerURL:   hub.URL,
+		privateRepoURL: spec.PrivateRepoURL,
+		hostNetwork:    hostNetwork(cluster),
+		agentNamespace: agentNamespace(cluster),
+		tlsMode:        "system-store",
+	}
+	if len(hub.CA) > 0 {
+		i.tlsMode, i.apiServerCAHash = "strict", digestOf(string(hub.CA))
+	}
+	if len(spec.AgentEnvVars) > 0 {
+		i.envVarsHash = digestOf(spec.AgentEnvVars)
+	}
+	if spec.AgentAffinity != nil {
+		i.affinityHash = digestOf(spec.AgentAffinity)
+	}
+	if spec.AgentResources != nil {
+		i.resourcesHash = digestOf(spec.AgentResources)
+	}
+	if len(spec.AgentTolerations) > 0 {
+		i.tolerationsHash = digestOf(spec.AgentTolerations)
+	}
+	if spec.AgentSchedulingCustomization != nil {
+		i.schedulingHash = digestOf(spec.AgentSchedulingCustomization)
+	}
+	return i
+}
+
+// writeTo notes the settings in the status of the cluster.
+func (i *installation) writeTo(s *fleet.ClusterStatus) {
+	generation := i.generation
+	s.AgentDeployedGeneration = &generation
+	s.APIServerURL, s.APIServerCAHash, s.AgentTLSMode = i.apiServerURL, i.apiServerCAHash, i.tlsMode
+	s.AgentEnvVarsHash, s.AgentAffinityHash, s.AgentResourcesHash = i.envVarsHash, i.affinityHash, i.resourcesHash
+	s.AgentTolerationsHash, s.AgentSchedulingCustomizationHash = i.tolerationsHash, i.schedulingHash
+	s.AgentPrivateRepoURL, s.AgentHostNetwork = i.privateRepoURL, i.hostNetwork
+}
+
+// namespaceOf returns the cluster's namespace once the agent has access to it, and nothing before.
+func (o outcome) namespaceOf(cluster *fleet.Cluster) string {
+	if o.processed == nil || !o.processed.OK {
+		return ""
+	}
+	return names.ClusterNamespace(cluster.Namespace, cluster.Name)
+}

@@ -1,0 +1,108 @@
+package clusters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
+)
+
+// report rolls up the status of the cluster from its deployments and from what acting on it came to.
+func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
+	cluster, err := c.cluster(key)
+	if err != nil || cluster == nil {
+		return 0, err
+	}
+	deployments, err := c.deployments.List(names.ClusterNamespace(key.Namespace, key.Name), labels.Everything())
+	if err != nil {
+		return 0, fmt.Errorf("listing deployments: %w", err)
+	}
+	o := c.outcomeOf(key)
+	after := cluster.DeepCopy()
+	if cluster.Spec.KubeConfigSecret == "" {
+		// Not to be imported (any more).
+		status.Remove(&after.Status.Conditions, fleet.ConditionImported)
+		o.imported = nil
+	}
+	after.Status = status.ForCluster(status.ClusterFacts{
+		Cluster: after, Deployments: deployments, Namespace: o.namespaceOf(cluster),
+		Processed: o.processed, Imported: o.imported, Now: metav1.NewTime(c.Clock.Now()),
+	})
+	if o.processed != nil && !o.processed.OK {
+		// Nothing may be deployed to a namespace that is not the cluster's.
+		after.Status.Namespace = ""
+	}
+	if o.installed != nil {
+		o.installed.writeTo(&after.Status)
+	}
+	if _, err := c.Hub.Clusters.PatchStatus(ctx, cluster, after); err != nil && !apierrors.IsNotFound(err) {
+		return 0, fmt.Errorf("writing status of cluster: %w", err)
+	}
+	return 0, nil
+}
+
+// resultOf says to a user what an attempt came to.
+func resultOf(err error, done, failed string) *status.Result {
+	var told *problem
+	switch {
+	case err == nil:
+		return &status.Result{OK: true, Reason: done}
+	case errors.As(err, &told):
+		return &status.Result{Reason: told.Reason, Message: told.Message}
+	default:
+		return &status.Result{Reason: failed, Message: err.Error()}
+	}
+}
+
+// conclude changes the outcome of a cluster, has it reported if it differs, and tells of what came or went.
+func (c *controller) conclude(cluster *fleet.Cluster, change func(*outcome)) {
+	key := kube.KeyOf(cluster)
+	c.mu.Lock()
+	before := c.outcomes[key]
+	after := before
+	change(&after)
+	c.outcomes[key] = after
+	c.mu.Unlock()
+	if !before.differs(after) {
+		return
+	}
+	c.status.Wake(key)
+	c.tell(cluster, fleet.ConditionProcessed, before.processed, after.processed)
+	c.tell(cluster, fleet.ConditionImported, before.imported, after.imported)
+}
+
+// tell writes an event where a result is new. After a restart it is compared with the condition.
+func (c *controller) tell(cluster *fleet.Cluster, kind string, before, after *status.Result) {
+	if before == nil {
+		if condition := status.Get(cluster.Status.Conditions, kind); condition != nil {
+			before = &status.Result{OK: condition.Status == metav1.ConditionTrue, Reason: condition.Reason}
+		}
+	}
+	if after == nil || before != nil && before.OK == after.OK && before.Reason == after.Reason {
+		return
+	}
+	severity, note := corev1.EventTypeNormal, "the agent is installed"
+	switch {
+	case !after.OK:
+		severity, note = corev1.EventTypeWarning, after.Message
+	case kind == fleet.ConditionProcessed:
+		note = "the cluster has its namespace " + names.ClusterNamespace(cluster.Namespace, cluster.Name)
+	}
+	c.Recorder.Eventf(cluster, nil, severity, after.Reason, kind, "%s", note)
+}
+
+func (c *controller) outcomeOf(key kube.Key) outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.outcomes[key]
+}

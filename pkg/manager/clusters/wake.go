@@ -1,0 +1,86 @@
+package clusters
+
+import (
+	"errors"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// wake says which event wakes which cluster.
+func (c *controller) wake() {
+	c.Hub.Clusters.OnEvent(c.onCluster)
+	c.Hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
+		if key := kube.ClusterOf(e.Object()); key.Name != "" {
+			c.status.Coalesce(key)
+		}
+	})
+	c.Hub.Namespaces.OnEvent(c.onNamespace)
+}
+
+func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
+	key := kube.KeyOf(e.Object())
+	switch {
+	case e.New == nil:
+		c.forget(key)
+	case e.Old == nil, e.Old.UID != e.New.UID, e.Old.Generation != e.New.Generation, len(e.Old.Finalizers) != len(e.New.Finalizers):
+		c.access.Wake(key)
+		c.status.Coalesce(key)
+	case reports(e.Old, e.New):
+		c.status.Coalesce(key)
+	}
+}
+
+// reports says whether a change of the cluster concerns its roll-up. A heartbeat does not, but for the first.
+func reports(before, after *fleet.Cluster) bool {
+	if before.Status.Agent.LastSeen.IsZero() != after.Status.Agent.LastSeen.IsZero() ||
+		(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) {
+		return true
+	}
+	a, b := before.Status, after.Status
+	a.Agent, b.Agent = fleet.AgentStatus{}, fleet.AgentStatus{}
+	return !equality.Semantic.DeepEqual(a, b)
+}
+
+// onNamespace wakes the cluster that needs the namespace when it goes or was changed by somebody.
+func (c *controller) onNamespace(e kube.Event[*corev1.Namespace]) {
+	if e.New != nil && e.Old != nil && (e.New.DeletionTimestamp != nil) == (e.Old.DeletionTimestamp != nil) &&
+		maps.Equal(e.New.Labels, e.Old.Labels) && maps.Equal(e.New.Annotations, e.Old.Annotations) {
+		return
+	}
+	c.mu.Lock()
+	key, ok := c.owners[e.Object().Name]
+	c.mu.Unlock()
+	if ok {
+		c.access.Wake(key)
+	}
+}
+
+// own has events of the namespace that the cluster needs wake the cluster. It comes before the namespace is looked at,
+// so that no event is missed.
+func (c *controller) own(cluster *fleet.Cluster) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owners[names.ClusterNamespace(cluster.Namespace, cluster.Name)] = kube.KeyOf(cluster)
+}
+
+func (c *controller) forget(key kube.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.outcomes, key)
+	delete(c.owners, names.ClusterNamespace(key.Namespace, key.Name))
+}
+
+// settled marks the problems of a cluster's place as permanent: each of them ends with an event that wakes the cluster.
+func settled(err error) error {
+	var told *problem
+	if errors.As(err, &told) {
+		return kube.Permanent(err)
+	}
+	return err
+}
