@@ -147,8 +147,8 @@ func (k *kustomization) addManifests(fs filesys.FileSystem, rendered []object) e
 }
 
 // quotedContent matches what kustomize quotes of files and patches: between back
-// quotes, or over several lines.
-var quotedContent = regexp.MustCompile("(?s)`[^`]*`|\\[[^\\]\n]*\n.*?\\]|\\{.*\\}")
+// quotes, as a patch, over several lines, or as a mapping.
+var quotedContent = regexp.MustCompile("(?s)`[^`]*`|\\[patch: \"(?:[^\"\\\\]|\\\\.)*\"\\]|\\[[^\\]\n]*\n.*?\\]|\\{.*\\}")
 
 // longestMessage keeps the chain of causes that kustomize returns readable.
 const longestMessage = 600

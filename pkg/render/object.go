@@ -118,13 +118,13 @@ func (o object) check() error {
 	if !ok {
 		return o.errorf("the object has no metadata")
 	}
-	if name, _ := meta["name"].(string); name == "" {
-		return o.errorf("the object has no metadata.name")
-	}
-	if ns := meta["namespace"]; ns != nil {
-		if _, ok := ns.(string); !ok {
-			return o.errorf("metadata.namespace is not a string")
+	for _, field := range []string{"name", "namespace"} {
+		if _, ok := meta[field].(string); !ok && meta[field] != nil {
+			return o.errorf("metadata.%s is not a string; quote it", field)
 		}
+	}
+	if o.GetName() == "" {
+		return o.errorf("the object has no metadata.name")
 	}
 	for _, field := range []string{"labels", "annotations"} {
 		if err := o.checkStrings(meta, field); err != nil {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 )
 
 // redacted stands for what was in the values.
@@ -61,25 +64,28 @@ func collectTexts(value any, found map[string]bool) {
 		}
 	case bool, nil:
 	default:
-		if text := fmt.Sprint(v); len(text) >= shortestNumber {
-			found[text] = true
+		// Helm's schema validation writes numbers the English way.
+		for _, form := range []string{fmt.Sprint(v), message.NewPrinter(language.English).Sprint(v)} {
+			if len(form) >= shortestNumber {
+				found[form] = true
+			}
 		}
 	}
 }
 
-func (r redactor) redact(message string) string {
+func (r redactor) redact(sentence string) string {
 	for _, text := range r.texts {
-		message = replaceWords(message, text)
+		sentence = replaceWords(sentence, text)
 	}
-	return message
+	return sentence
 }
 
 // replaceWords replaces a text wherever it stands, a short one only where it is
 // a word of its own.
-func replaceWords(message, text string) string {
+func replaceWords(sentence, text string) string {
 	var result strings.Builder
 	for {
-		before, after, found := strings.Cut(message, text)
+		before, after, found := strings.Cut(sentence, text)
 		result.WriteString(before)
 		if !found {
 			return result.String()
@@ -89,7 +95,7 @@ func replaceWords(message, text string) string {
 		} else {
 			result.WriteString(text)
 		}
-		message = after
+		sentence = after
 	}
 }
 

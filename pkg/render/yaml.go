@@ -3,7 +3,6 @@ package render
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -32,7 +31,7 @@ func splitDocuments(file string, data []byte) []document {
 		}
 		current = document{file: file, line: next}
 	}
-	for n, line := range bytes.SplitAfter(data, []byte("\n")) {
+	for n, line := range bytes.SplitAfter(newlines(data), []byte("\n")) {
 		switch marker(line) {
 		case "---":
 			flush(n + 1)
@@ -48,11 +47,17 @@ func splitDocuments(file string, data []byte) []document {
 	return docs
 }
 
+// newlines writes every line break as a line feed, which is what YAML reads it as.
+func newlines(data []byte) []byte {
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	return bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
+}
+
 // marker returns the document marker that a line begins with, or nothing.
 func marker(line []byte) string {
 	for _, m := range []string{"---", "..."} {
 		rest, ok := bytes.CutPrefix(line, []byte(m))
-		if ok && (len(rest) == 0 || strings.ContainsRune(" \t\r\n", rune(rest[0]))) {
+		if ok && (len(rest) == 0 || strings.ContainsRune(" \t\n", rune(rest[0]))) {
 			return m
 		}
 	}
@@ -148,6 +153,9 @@ func (d document) lineInFile(line int) int {
 // yamlLine matches where a YAML parser says an error is.
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
+// wrongType matches the error of JSON about a value of another type than the field's.
+var wrongType = regexp.MustCompile(`json: cannot unmarshal (\w+) into`)
+
 // describeYAML returns the line that an error of a YAML parser names, 0 if none,
 // and a message without the content that some of them quote.
 func describeYAML(err error) (int, string) {
@@ -160,10 +168,9 @@ func describeYAML(err error) (int, string) {
 	text, _, _ = strings.Cut(text, "\n")
 	text = strings.TrimPrefix(text, "error converting YAML to JSON: ")
 	text = strings.TrimPrefix(text, "yaml: ")
-	var wrongType *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &wrongType):
-		return line, "a " + wrongType.Value + " stands where another type belongs"
+	case wrongType.MatchString(text):
+		return line, "a value is of type " + wrongType.FindStringSubmatch(text)[1] + ", where another type belongs"
 	case strings.Contains(text, "excessive aliasing"):
 		return line, "the aliases of the YAML expand to too much"
 	case strings.Contains(text, "map key"):

@@ -19,6 +19,7 @@ func TestSplitDocuments(t *testing.T) {
 		"one between markers":         {in: "---\na: 1\n---\n", want: []string{"a: 1"}},
 		"two":                         {in: "a: 1\n---\nb: 2", want: []string{"a: 1", "b: 2"}},
 		"carriage returns":            {in: "a: 1\r\n---\r\nb: 2\r\n", want: []string{"a: 1", "b: 2"}},
+		"lone carriage returns":       {in: "#\ra: 1\r---\rb: 2", want: []string{"#\na: 1", "b: 2"}},
 		"content on the marker":       {in: "--- {a: 1}\n--- # b\nb: 2\n", want: []string{"{a: 1}", "# b\nb: 2"}},
 		"a marker is a whole word":    {in: "a: |\n  x\n---b: 2\n", want: []string{"a: |\n  x\n---b: 2"}},
 		"an indented one is content":  {in: "a: |\n  ---\n  x\n", want: []string{"a: |\n  ---\n  x"}},
@@ -28,7 +29,7 @@ func TestSplitDocuments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, doc := range splitDocuments("f", []byte(test.in)) {
-				got = append(got, strings.TrimSpace(strings.ReplaceAll(string(doc.data), "\r", "")))
+				got = append(got, strings.TrimSpace(strings.ReplaceAll(string(doc.data), "\r", "!")))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
