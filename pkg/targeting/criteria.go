@@ -10,7 +10,8 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
-// answer is what one criterion says of a cluster.
+// answer is what a criterion says of a cluster. The order is that of logic:
+// the lesser of two answers is their "and", the greater their "or".
 type answer int
 
 const (
@@ -19,25 +20,29 @@ const (
 	yes
 )
 
-// and is the lesser of two answers: no beats unknown beats yes.
-func (a answer) and(b answer) answer { return min(a, b) }
-
-// or is the greater of two answers.
-func (a answer) or(b answer) answer { return max(a, b) }
-
 // criteria are one target, or one restriction, ready to be asked.
 type criteria struct {
 	// empty says that there is no criterion, so that nothing matches.
 	empty       bool
 	clusterName string
-	// selector is nil if there is none, and broken if it does not parse.
+	// bySelector says that the cluster's labels count. The selector is nil
+	// where it does not parse.
+	bySelector bool
+	selector   labels.Selector
+	// byGroup says that groups count: the cluster has to be in one of them.
+	byGroup bool
+	groups  []member
+	// missing says that the group which is named is not there.
+	missing bool
+}
+
+// member asks whether a cluster is in a group that is meant.
+type member struct {
+	// selector is nil where the group's does not parse.
 	selector labels.Selector
-	// groups are the selectors of the groups that are meant; any will do.
-	groups []labels.Selector
-	// inGroups says that groups count.
-	inGroups bool
-	// broken says that a criterion cannot be evaluated.
-	broken bool
+	// doubtful says that the group may not be meant at all: what selects it
+	// does not parse.
+	doubtful bool
 }
 
 // source is what targets and restrictions have in common.
@@ -57,79 +62,87 @@ func fromRestriction(i int, t *fleet.BundleTargetRestriction) source {
 
 // compiler turns targets into criteria and notes what is wrong with them.
 type compiler struct {
-	groups   []group
-	problems []Problem
+	namespace string
+	groups    []group
+	problems  []Problem
 }
 
-// group is a ClusterGroup with its selector compiled.
+// group is a ClusterGroup with its selector compiled, nil where it does not
+// parse.
 type group struct {
 	name     string
 	labels   labels.Set
 	selector labels.Selector
-	broken   bool
 }
 
 func compileGroups(groups []*fleet.ClusterGroup) []group {
 	compiled := make([]group, 0, len(groups))
 	for _, g := range groups {
-		selector, err := metav1.LabelSelectorAsSelector(g.Spec.Selector)
-		compiled = append(compiled, group{name: g.Name, labels: g.Labels, selector: selector, broken: err != nil})
+		compiled = append(compiled, group{name: g.Name, labels: g.Labels, selector: parsed(g.Spec.Selector)})
 	}
 	return compiled
+}
+
+// parsed returns the selector, nil where it does not parse.
+func parsed(s *metav1.LabelSelector) labels.Selector {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		return nil
+	}
+	return selector
 }
 
 func (c *compiler) compile(s source) criteria {
 	compiled := criteria{
-		empty:       s.clusterName == "" && s.clusterGroup == "" && s.clusterSelector == nil && s.groupsByLabel == nil,
 		clusterName: s.clusterName,
-		inGroups:    s.clusterGroup != "" || s.groupsByLabel != nil,
+		bySelector:  s.clusterSelector != nil,
+		byGroup:     s.clusterGroup != "" || s.groupsByLabel != nil,
 	}
-	if s.clusterSelector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(s.clusterSelector)
-		if err != nil {
-			c.problem(s.field+".clusterSelector", "does not parse: "+err.Error())
-			compiled.broken = true
-		}
-		compiled.selector = selector
+	compiled.empty = compiled.clusterName == "" && !compiled.bySelector && !compiled.byGroup
+	if compiled.bySelector {
+		compiled.selector = c.selector(s.field+".clusterSelector", s.clusterSelector)
 	}
-	if compiled.inGroups {
-		c.meant(s, &compiled)
+	if compiled.byGroup {
+		c.compileMembers(s, &compiled)
 	}
 	return compiled
 }
 
-// meant finds the groups that the target means.
-func (c *compiler) meant(s source, compiled *criteria) {
+// compileMembers finds the groups that the target means.
+func (c *compiler) compileMembers(s source, compiled *criteria) {
 	byLabel := labels.Everything()
 	if s.groupsByLabel != nil {
-		selector, err := metav1.LabelSelectorAsSelector(s.groupsByLabel)
-		if err != nil {
-			c.problem(s.field+".clusterGroupSelector", "does not parse: "+err.Error())
-			compiled.broken = true
-			return
-		}
-		byLabel = selector
+		byLabel = c.selector(s.field+".clusterGroupSelector", s.groupsByLabel)
 	}
-	named := s.clusterGroup == ""
+	compiled.missing = s.clusterGroup != ""
 	for _, g := range c.groups {
 		if s.clusterGroup != "" && g.name != s.clusterGroup {
 			continue
 		}
-		named = true
-		if !byLabel.Matches(g.labels) {
+		compiled.missing = false
+		if byLabel != nil && !byLabel.Matches(g.labels) {
 			continue
 		}
-		if g.broken {
-			c.problem(s.field+".clusterGroup", "the selector of ClusterGroup "+g.name+" does not parse: correct it")
-			compiled.broken = true
-			continue
+		if g.selector == nil {
+			c.problem(s.field, fmt.Sprintf("the selector of ClusterGroup %q does not parse: correct it", g.name))
 		}
-		compiled.groups = append(compiled.groups, g.selector)
+		compiled.groups = append(compiled.groups, member{selector: g.selector, doubtful: byLabel == nil})
 	}
-	if !named {
-		c.problem(s.field+".clusterGroup", fmt.Sprintf("there is no ClusterGroup %q: create it, or correct the name", s.clusterGroup))
-		compiled.broken = true
+	if compiled.missing {
+		c.problem(s.field+".clusterGroup", fmt.Sprintf("there is no ClusterGroup %q in namespace %s: create it, or correct the name",
+			s.clusterGroup, c.namespace))
 	}
+}
+
+// selector compiles a selector of the bundle; it returns nil where that does
+// not parse.
+func (c *compiler) selector(field string, s *metav1.LabelSelector) labels.Selector {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		c.problem(field, "does not parse: "+err.Error())
+		return nil
+	}
+	return selector
 }
 
 func (c *compiler) problem(field, message string) {
@@ -138,33 +151,45 @@ func (c *compiler) problem(field, message string) {
 
 // ask says whether the criteria match the cluster.
 func (c *criteria) ask(cluster *fleet.Cluster) answer {
-	if c.empty {
+	switch {
+	case c.empty:
+		return no
+	case c.clusterName != "" && c.clusterName != cluster.Name && c.clusterName != cluster.Labels[names.LabelClusterDisplayName]:
 		return no
 	}
 	result := yes
-	if c.clusterName != "" && c.clusterName != cluster.Name && c.clusterName != cluster.Labels[names.LabelClusterDisplayName] {
-		return no
+	if c.bySelector {
+		result = min(result, matches(c.selector, cluster.Labels))
 	}
-	set := labels.Set(cluster.Labels)
-	if c.selector != nil && !c.selector.Matches(set) {
-		return no
-	}
-	if c.inGroups && !c.broken && !c.inAnyGroup(set) {
-		return no
-	}
-	if c.broken {
-		// Of the groups that can be read one may match already, but another
-		// criterion may be the broken one.
-		result = unknown
+	if c.byGroup && result != no {
+		result = min(result, c.inAnyGroup(cluster.Labels))
 	}
 	return result
 }
 
-func (c *criteria) inAnyGroup(set labels.Set) bool {
-	for _, selector := range c.groups {
-		if selector.Matches(set) {
-			return true
+func (c *criteria) inAnyGroup(set labels.Set) answer {
+	result := no
+	if c.missing {
+		result = unknown
+	}
+	for _, g := range c.groups {
+		in := matches(g.selector, set)
+		if g.doubtful {
+			in = min(in, unknown)
+		}
+		if result = max(result, in); result == yes {
+			break
 		}
 	}
-	return false
+	return result
+}
+
+func matches(selector labels.Selector, set labels.Set) answer {
+	switch {
+	case selector == nil:
+		return unknown
+	case selector.Matches(set):
+		return yes
+	}
+	return no
 }

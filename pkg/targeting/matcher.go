@@ -1,11 +1,9 @@
 package targeting
 
 import (
-	"fmt"
 	"slices"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
-	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // Outcome says whether a bundle is deployed to a cluster.
@@ -22,7 +20,17 @@ const (
 	Excluded
 )
 
-// Decision is the answer for one cluster.
+// Reasons of decisions.
+const (
+	ReasonTargetMatches   = "TargetMatches"
+	ReasonNoTargetMatches = "NoTargetMatches"
+	ReasonRestricted      = "Restricted"
+	ReasonDoNotDeploy     = "DoNotDeploy"
+	ReasonUndecided       = "Undecided"
+)
+
+// Decision is the answer for one cluster. Its slice is shared by all of a
+// Matcher's decisions: read it only.
 type Decision struct {
 	Outcome Outcome
 	// TargetName is the name of the target that decided, or target%03d.
@@ -39,11 +47,11 @@ type Problem struct {
 	Field, Message string
 }
 
-// Matcher answers for the clusters of one namespace.
+// Matcher answers for the clusters of one namespace. It is safe for concurrent
+// use.
 type Matcher struct {
 	spec         *fleet.BundleSpec
-	all          bool
-	targets      []criteria
+	targets      []target
 	restrictions []criteria
 	problems     []Problem
 	groups       []string
@@ -51,13 +59,15 @@ type Matcher struct {
 }
 
 // Compile prepares the targets of a bundle for the clusters of one namespace.
-// groups are the ClusterGroups of that namespace.
-func Compile(_ string, spec *fleet.BundleSpec, groups []*fleet.ClusterGroup) *Matcher {
-	m := &Matcher{spec: spec, all: spec.TargetCustomizationMode == fleet.AllMatches}
-	c := &compiler{groups: compileGroups(groups)}
+// groups are the ClusterGroups of that namespace, of which only the messages
+// of problems speak: namespace is what they call it. The spec must not change
+// while the Matcher is in use.
+func Compile(namespace string, spec *fleet.BundleSpec, groups []*fleet.ClusterGroup) *Matcher {
+	m := &Matcher{spec: spec}
+	c := &compiler{namespace: namespace, groups: compileGroups(groups)}
 	for i := range spec.Targets {
 		s := fromTarget(i, &spec.Targets[i])
-		m.targets = append(m.targets, c.compile(s))
+		m.targets = append(m.targets, newTarget(spec, i, c.compile(s)))
 		m.use(s)
 	}
 	for i := range spec.TargetRestrictions {
@@ -65,6 +75,10 @@ func Compile(_ string, spec *fleet.BundleSpec, groups []*fleet.ClusterGroup) *Ma
 		m.restrictions = append(m.restrictions, c.compile(s))
 		m.use(s)
 	}
+	if len(c.problems) > 0 {
+		setEffects(spec, m.targets)
+	}
+	slices.Sort(m.groups)
 	m.problems = distinct(c.problems)
 	return m
 }
@@ -79,20 +93,19 @@ func (m *Matcher) use(s source) {
 // distinct drops problems that say the same: restrictions are a copy of
 // targets.
 func distinct(problems []Problem) []Problem {
-	var kept []Problem
-	for _, p := range problems {
-		if !slices.ContainsFunc(kept, func(k Problem) bool { return k.Message == p.Message }) {
-			kept = append(kept, p)
-		}
-	}
-	return kept
+	seen := map[string]bool{}
+	return slices.DeleteFunc(problems, func(p Problem) bool {
+		again := seen[p.Message]
+		seen[p.Message] = true
+		return again
+	})
 }
 
-// Problems returns what is wrong with the targets.
-func (m *Matcher) Problems() []Problem { return m.problems }
+// Problems returns what is wrong with the targets, in their order.
+func (m *Matcher) Problems() []Problem { return slices.Clone(m.problems) }
 
-// Groups returns the names of the groups that the targets name.
-func (m *Matcher) Groups() []string { return m.groups }
+// Groups returns the names of the groups that the targets name, sorted.
+func (m *Matcher) Groups() []string { return slices.Clone(m.groups) }
 
 // UsesGroups says whether any answer depends on groups.
 func (m *Matcher) UsesGroups() bool { return m.usesGroups }
@@ -100,67 +113,23 @@ func (m *Matcher) UsesGroups() bool { return m.usesGroups }
 // Match says whether the bundle is deployed to the cluster, and with which
 // customizations.
 func (m *Matcher) Match(cluster *fleet.Cluster) Decision {
-	if m.all {
-		return m.matchAll(cluster)
+	var decision Decision
+	if m.spec.TargetCustomizationMode == fleet.AllMatches {
+		decision = m.all(cluster)
+	} else {
+		decision = m.first(cluster)
 	}
-	return m.matchFirst(cluster)
-}
-
-// matchFirst lets the first target that matches decide.
-func (m *Matcher) matchFirst(cluster *fleet.Cluster) Decision {
-	for i := range m.targets {
-		switch m.targets[i].ask(cluster) {
-		case no:
-		case unknown:
-			// A later target may match, but this one may have come first.
-			return undecided(m.name(i))
-		case yes:
-			return m.decide(cluster, []int{i})
-		}
-	}
-	return unmatched("NoTargetMatches", "no target matches the cluster")
-}
-
-// matchAll folds all targets that match.
-func (m *Matcher) matchAll(cluster *fleet.Cluster) Decision {
-	var matching []int
-	for i := range m.targets {
-		switch m.targets[i].ask(cluster) {
-		case no:
-		case unknown:
-			return undecided(m.name(i))
-		case yes:
-			matching = append(matching, i)
-		}
-	}
-	if len(matching) == 0 {
-		return unmatched("NoTargetMatches", "no target matches the cluster")
-	}
-	return m.decide(cluster, matching)
-}
-
-// decide applies doNotDeploy and the restrictions to the targets that match.
-func (m *Matcher) decide(cluster *fleet.Cluster, matching []int) Decision {
-	d := Decision{Outcome: Matched, TargetName: m.name(matching[0]), Reason: "TargetMatches"}
-	for _, i := range matching {
-		if m.spec.Targets[i].DoNotDeploy {
-			name := m.name(i)
-			return Decision{
-				Outcome: Excluded, TargetName: name, Reason: "DoNotDeploy",
-				Message: fmt.Sprintf("target %s says doNotDeploy", name),
-			}
-		}
-		d.Customizations = append(d.Customizations, &m.spec.Targets[i])
+	if decision.Outcome == Unmatched || decision.Outcome == Excluded {
+		return decision
 	}
 	switch m.permitted(cluster) {
 	case no:
-		return unmatched("Restricted", "a target matches the cluster, but no target of the GitRepo does")
+		return restricted()
 	case unknown:
-		return undecided("targetRestrictions")
+		return undecided("the list of clusters that the bundle is restricted to")
 	case yes:
 	}
-	d.Message = "target " + d.TargetName + " matches the cluster"
-	return d
+	return decision
 }
 
 // permitted says whether the cluster passes the allow-list.
@@ -170,25 +139,9 @@ func (m *Matcher) permitted(cluster *fleet.Cluster) answer {
 	}
 	result := no
 	for i := range m.restrictions {
-		result = result.or(m.restrictions[i].ask(cluster))
+		if result = max(result, m.restrictions[i].ask(cluster)); result == yes {
+			break
+		}
 	}
 	return result
-}
-
-func (m *Matcher) name(i int) string {
-	if name := m.spec.Targets[i].Name; name != "" {
-		return name
-	}
-	return names.Target(i)
-}
-
-func unmatched(reason, message string) Decision {
-	return Decision{Outcome: Unmatched, Reason: reason, Message: message}
-}
-
-func undecided(target string) Decision {
-	return Decision{
-		Outcome: Unknown, Reason: "Undecided",
-		Message: "target " + target + " cannot be evaluated, so the cluster keeps what it has",
-	}
 }
