@@ -31,7 +31,7 @@ type Deps struct {
 	Recorder kube.Recorder
 	Log      logrus.FieldLogger
 	Clock    clock.PassiveClock
-	// AgentURL and AgentCA (PEM) are the address of the hub for agents; that of Hub if empty. The Secret of a Cluster
+	// AgentURL and AgentCA (PEM) are the address of the hub for agents; those of Hub where empty. The Secret of a Cluster
 	// may say otherwise.
 	AgentURL string
 	AgentCA  []byte
@@ -45,6 +45,7 @@ type controller struct {
 	Deps
 	hub         applier
 	downstream  func(*rest.Config) (applier, error)
+	address     hubAddress
 	clusters    generic.CacheInterface[*fleet.Cluster]
 	deployments generic.CacheInterface[*fleet.BundleDeployment]
 	namespaces  generic.CacheInterface[*corev1.Namespace]
@@ -71,14 +72,12 @@ const (
 // Register prepares the controller; it works until ctx ends once the returned function is called. That must not be
 // before every cache is synced.
 func Register(deps Deps) (run func(ctx context.Context)) {
-	if deps.AgentURL == "" {
-		deps.AgentURL, deps.AgentCA = addressOf(deps.Hub.Config)
-	}
 	c := &controller{
 		Deps: deps,
 		// Hub has clients of this very configuration, so another cannot fail.
 		hub:         applier{dynamic.NewForConfigOrDie(deps.Hub.Config)},
 		downstream:  connect,
+		address:     hubAddress{URL: deps.AgentURL, CA: deps.AgentCA}.or(addressOf(deps.Hub.Config)),
 		clusters:    deps.Hub.Clusters.Cache(),
 		deployments: deps.Hub.BundleDeployments.Cache(),
 		namespaces:  deps.Hub.Namespaces.Cache(),

@@ -69,25 +69,30 @@ type hubAddress struct {
 	CA []byte
 }
 
+// or fills in what is not said.
+func (a hubAddress) or(other hubAddress) hubAddress {
+	if a.URL == "" {
+		a.URL = other.URL
+	}
+	if len(a.CA) == 0 {
+		a.CA = other.CA
+	}
+	return a
+}
+
 // addressOf returns the address of the API server that a client is configured for.
-func addressOf(config *rest.Config) (url string, ca []byte) {
+func addressOf(config *rest.Config) hubAddress {
 	config = rest.CopyConfig(config)
 	if err := rest.LoadTLSFiles(config); err != nil {
-		// Such a client could not have been made; its agents would not trust the hub.
-		return config.Host, nil
+		// The client that was made of it before could read them.
+		return hubAddress{URL: config.Host}
 	}
-	return config.Host, config.CAData
+	return hubAddress{URL: config.Host, CA: config.CAData}
 }
 
 // addressFor returns the address of the hub for one cluster: what the Secret of the cluster says wins.
 func addressFor(secret *corev1.Secret, byDefault hubAddress) (hubAddress, *problem) {
-	address := byDefault
-	if url := string(secret.Data[names.KeyAPIServerURL]); url != "" {
-		address = hubAddress{URL: url}
-	}
-	if ca := secret.Data[names.KeyAPIServerCA]; len(ca) > 0 {
-		address.CA = ca
-	}
+	address := hubAddress{URL: string(secret.Data[names.KeyAPIServerURL]), CA: secret.Data[names.KeyAPIServerCA]}.or(byDefault)
 	if address.URL == "" {
 		return address, &problem{ReasonHubAddressMissing, fmt.Sprintf(
 			"it is not known how agents reach the hub: start the manager with its address, or put it into Secret %s/%s under %q",

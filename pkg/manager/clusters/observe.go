@@ -64,7 +64,7 @@ func (c *controller) observeImport(ctx context.Context, cluster *fleet.Cluster) 
 		return facts, fmt.Errorf("reading the kubeconfig's Secret: %w", err)
 	}
 	facts.kubeconfig = secret
-	address, wrong := addressFor(secret, hubAddress{URL: c.AgentURL, CA: c.AgentCA})
+	address, wrong := addressFor(secret, c.address)
 	if wrong != nil {
 		return facts, wrong
 	}

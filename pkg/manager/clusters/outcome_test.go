@@ -1,0 +1,77 @@
+package clusters
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
+)
+
+func TestOutcomeDiffers(t *testing.T) {
+	done := func() *status.Result { return &status.Result{OK: true, Reason: ReasonProcessed} }
+	tests := []struct {
+		name string
+		a, b outcome
+		want bool
+	}{
+		{"nothing is known", outcome{}, outcome{}, false},
+		{"the same", outcome{processed: done()}, outcome{processed: done()}, false},
+		{"something got known", outcome{}, outcome{processed: done()}, true},
+		{"it failed", outcome{processed: done()}, outcome{processed: &status.Result{Reason: ReasonHubError}}, true},
+		{"for another cause", outcome{imported: &status.Result{Message: "a"}}, outcome{imported: &status.Result{Message: "b"}}, true},
+		{"another setting", outcome{installed: &installation{generation: 1}}, outcome{installed: &installation{generation: 2}}, true},
+		{"the same settings", outcome{installed: &installation{generation: 1}}, outcome{installed: &installation{generation: 1}}, false},
+	}
+	for _, tt := range tests {
+		if got := tt.a.differs(tt.b); got != tt.want {
+			t.Errorf("%s: differs = %v", tt.name, got)
+		}
+	}
+}
+
+func TestNamespaceIsToldOnceThereIsAccess(t *testing.T) {
+	cluster := newCluster()
+	if got := (outcome{}).namespaceOf(cluster); got != "" {
+		t.Errorf("nothing is known, but the namespace is %s", got)
+	}
+	if got := (outcome{processed: &status.Result{Reason: ReasonNamespaceConflict}}).namespaceOf(cluster); got != "" {
+		t.Errorf("it failed, but the namespace is %s", got)
+	}
+	if got := (outcome{processed: &status.Result{OK: true}}).namespaceOf(cluster); got != names.ClusterNamespace("fleet-default", "c1") {
+		t.Errorf("namespace %q", got)
+	}
+}
+
+func TestInstallationIsNoted(t *testing.T) {
+	plain := newCluster()
+	var before, after fleet.ClusterStatus
+	installationOf(plain, hubAddress{URL: "https://hub", CA: []byte("CA")}).writeTo(&before)
+	if before.AgentEnvVarsHash != "" || before.AgentAffinityHash != "" || *before.AgentDeployedGeneration != 0 ||
+		before.APIServerURL != "https://hub" || before.APIServerCAHash == "" || before.AgentTLSMode != "strict" {
+		t.Errorf("status %+v", before)
+	}
+	custom := newCluster(func(c *fleet.Cluster) {
+		c.Spec.AgentEnvVars = []corev1.EnvVar{{Name: "a"}}
+		c.Spec.AgentAffinity = &corev1.Affinity{}
+		c.Spec.AgentResources = &corev1.ResourceRequirements{}
+		c.Spec.AgentTolerations = []corev1.Toleration{{Key: "a"}}
+		c.Spec.AgentSchedulingCustomization = &fleet.AgentSchedulingCustomization{}
+		c.Spec.RedeployAgentGeneration = 2
+		c.Spec.PrivateRepoURL = "registry"
+	})
+	installationOf(custom, hubAddress{URL: "https://hub"}).writeTo(&after)
+	for what, hash := range map[string]string{
+		"env": after.AgentEnvVarsHash, "affinity": after.AgentAffinityHash, "resources": after.AgentResourcesHash,
+		"tolerations": after.AgentTolerationsHash, "scheduling": after.AgentSchedulingCustomizationHash,
+	} {
+		if hash == "" {
+			t.Errorf("there is no digest of %s", what)
+		}
+	}
+	if after.AgentTLSMode != "system-store" || after.APIServerCAHash != "" || *after.AgentDeployedGeneration != 2 || after.AgentPrivateRepoURL != "registry" {
+		t.Errorf("status %+v", after)
+	}
+}
