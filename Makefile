@@ -82,10 +82,6 @@ verify: ## Prove that the generated files are up to date
 	$(call step,verify)
 	dev/tools/verify
 
-.PHONY: bench
-bench: ## Run the Go benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)
-
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities (needs the network)
 	"$(call tool,govulncheck)" ./...
@@ -103,6 +99,11 @@ up: ## Start the playground
 .PHONY: down
 down: ## Stop the playground and remove it
 	$(GO) run ./dev/playground down
+
+.PHONY: bench
+bench: ## Measure on the playground how long changes take (after `make up`)
+	$(GO) run ./dev/bench edit
+	$(GO) run ./dev/bench commit
 
 .PHONY: controlplane
 controlplane: ## Build the Kubernetes control plane for tests and playground (once, into the user's cache)
