@@ -55,6 +55,9 @@ type controller struct {
 	access, imports, status *kube.Queue
 
 	shared shared
+	beats  heartbeats
+	// watching is since when heartbeats are noted.
+	watching time.Time
 
 	mu       sync.Mutex
 	outcomes map[kube.Key]outcome
@@ -82,6 +85,8 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		deployments: deps.Hub.BundleDeployments.Cache(),
 		namespaces:  deps.Hub.Namespaces.Cache(),
 		owners:      map[string]kube.Key{},
+		beats:       heartbeats{last: map[string]time.Time{}},
+		watching:    deps.Clock.Now(),
 		outcomes:    map[kube.Key]outcome{},
 	}
 	c.access = c.queue("clusters", accessWorkers, c.grant)

@@ -45,10 +45,16 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	if o.installed != nil {
 		o.installed.writeTo(&after.Status)
 	}
+	life := signs{
+		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
+		last: c.beats.of(names.ClusterNamespace(key.Namespace, key.Name)), watching: c.watching, now: c.Clock.Now(),
+	}
+	reached := life.reach()
+	reached.report(&after.Status, cluster.Status.Conditions, life)
 	if _, err := c.Hub.Clusters.PatchStatus(ctx, cluster, after); err != nil && !apierrors.IsNotFound(err) {
 		return 0, fmt.Errorf("writing status of cluster: %w", err)
 	}
-	return 0, nil
+	return reached.recheck, nil
 }
 
 // resultOf says to a user what an attempt came to.

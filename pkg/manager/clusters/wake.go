@@ -21,6 +21,7 @@ func (c *controller) wake() {
 		}
 	})
 	c.Hub.Namespaces.OnEvent(c.onNamespace)
+	c.Hub.Leases.OnEvent(c.onLease)
 }
 
 func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
@@ -53,12 +54,17 @@ func (c *controller) onNamespace(e kube.Event[*corev1.Namespace]) {
 		maps.Equal(e.New.Labels, e.Old.Labels) && maps.Equal(e.New.Annotations, e.Old.Annotations) {
 		return
 	}
-	c.mu.Lock()
-	key, ok := c.owners[e.Object().Name]
-	c.mu.Unlock()
-	if ok {
+	if key, ok := c.ownerOf(e.Object().Name); ok {
 		c.access.Wake(key)
 	}
+}
+
+// ownerOf returns the cluster that needs the namespace.
+func (c *controller) ownerOf(namespace string) (kube.Key, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key, ok := c.owners[namespace]
+	return key, ok
 }
 
 // own has events of the namespace that the cluster needs wake the cluster. It comes before the namespace is looked at,
@@ -70,10 +76,12 @@ func (c *controller) own(cluster *fleet.Cluster) {
 }
 
 func (c *controller) forget(key kube.Key) {
+	namespace := names.ClusterNamespace(key.Namespace, key.Name)
+	c.beats.forget(namespace)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.outcomes, key)
-	delete(c.owners, names.ClusterNamespace(key.Namespace, key.Name))
+	delete(c.owners, namespace)
 }
 
 // settled marks the problems of a cluster's place as permanent: each of them ends with an event that wakes the cluster.
