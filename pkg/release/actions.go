@@ -35,7 +35,7 @@ func (m *Manager) install(ctx context.Context, s step) error {
 		// Helm would leave its goroutines behind if its context ended; its requests end with ctx.
 		return install.RunWithContext(context.WithoutCancel(ctx), pkg.Chart, pkg.Values)
 	})
-	return m.explain(ctx, err, fmt.Sprintf("installing release %s", req.Key))
+	return m.explain(ctx, client.clean(err), fmt.Sprintf("installing release %s", req.Key))
 }
 
 func (m *Manager) upgrade(ctx context.Context, s step) error {
@@ -61,7 +61,7 @@ func (m *Manager) upgrade(ctx context.Context, s step) error {
 	_, err = guarded(func() (*helmrelease.Release, error) {
 		return upgrade.RunWithContext(context.WithoutCancel(ctx), req.Key.Name, pkg.Chart, pkg.Values)
 	})
-	return m.explain(ctx, err, fmt.Sprintf("upgrading release %s", req.Key))
+	return m.explain(ctx, client.clean(err), fmt.Sprintf("upgrading release %s", req.Key))
 }
 
 // prepare makes the namespace and loads the package.
@@ -81,7 +81,7 @@ func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, e
 }
 
 func (m *Manager) job(s step) job {
-	return job{key: s.req.Key, set: m.setOf(s.req.Owner.Deployment), history: s.found}
+	return job{key: s.req.Key, set: m.setOf(s.req.Owner.Deployment), history: s.found, waiting: s.req.Waiting}
 }
 
 // explain says what was being done when err happened, and that the process was
@@ -196,7 +196,8 @@ func (m *Manager) removeEarlier(ctx context.Context, s step) error {
 	var left []Key
 	for _, key := range s.req.Elsewhere {
 		remaining, err := m.remove(ctx, Removal{
-			Key: key, Owner: s.req.Owner, ServiceAccount: s.req.ServiceAccount, Helm: s.req.Helm,
+			Key: key, Owner: s.req.Owner, anyUID: true, ServiceAccount: s.req.ServiceAccount,
+			Helm: s.req.Helm, Waiting: s.req.Waiting,
 		})
 		if err != nil {
 			return err

@@ -48,6 +48,9 @@ type Request struct {
 	Namespace NamespaceOptions
 	// Helm holds the options of the Helm actions.
 	Helm HelmOptions
+	// Waiting, if set, is called with whatever waits for others, such as for a hook to end or for objects to become
+	// ready; it must call that, and can let go of what it holds meanwhile.
+	Waiting func(wait func())
 }
 
 // HelmOptions are options of Helm actions.

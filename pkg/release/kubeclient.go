@@ -45,6 +45,8 @@ type kubeClient struct {
 	// recorded are the objects of all recorded revisions, recordedText their manifests.
 	recorded     []Object
 	recordedText map[string]bool
+	// waiting is called with what waits for others.
+	waiting func(wait func())
 	// target is the manifest that Helm is about to apply.
 	target string
 	// forgiving leaves unknown kinds out of every manifest.
@@ -191,13 +193,19 @@ func (c *kubeClient) DeleteWithPropagationPolicy(list kube.ResourceList, _ metav
 }
 
 func (c *kubeClient) WatchUntilReady(list kube.ResourceList, timeout time.Duration) (err error) {
-	defer c.caught(&err)
-	return c.Client.WatchUntilReady(list, timeout)
+	c.waiting(func() {
+		defer c.caught(&err)
+		err = c.Client.WatchUntilReady(list, timeout)
+	})
+	return err
 }
 
 func (c *kubeClient) WaitAndGetCompletedPodPhase(name string, timeout time.Duration) (phase corev1.PodPhase, err error) {
-	defer c.caught(&err)
-	return c.Client.WaitAndGetCompletedPodPhase(name, timeout)
+	c.waiting(func() {
+		defer c.caught(&err)
+		phase, err = c.Client.WaitAndGetCompletedPodPhase(name, timeout)
+	})
+	return phase, err
 }
 
 // infoObjects returns what a list of Helm's refers to.
@@ -234,4 +242,17 @@ func (w *witness) Run(rendered *bytes.Buffer) (*bytes.Buffer, error) {
 	}
 	w.client.target = rendered.String()
 	return rendered, nil
+}
+
+// clean takes the content of Secrets out of an error: Helm and the API server
+// quote parts of what they refuse.
+func (c *kubeClient) clean(err error) error {
+	if err == nil {
+		return nil
+	}
+	secrets, parseErr := secretsIn(c.target)
+	if parseErr != nil || len(secrets) == 0 {
+		return err
+	}
+	return NewRedactor(secrets, c.release.Name, c.release.Namespace).Error(err)
 }

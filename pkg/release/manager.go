@@ -16,6 +16,8 @@ import (
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -181,6 +183,23 @@ func (m *Manager) describe(stored *helmrelease.Release, record Record) (*Release
 	}, nil
 }
 
+// Find reads the records of all releases of a deployment that this manager's
+// agent made, live, and returns the newest of each.
+func (m *Manager) Find(ctx context.Context, deployment string) ([]Record, error) {
+	selector := labels.Set{
+		labelHelmOwner: helmOwner, names.LabelReleaseAgent: m.agent, names.LabelDeployment: DeploymentLabel(deployment),
+	}
+	list, err := m.self.metadata.Resource(secretResource()).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, fmt.Errorf("listing releases of deployment %s: %w", deployment, err)
+	}
+	objects := make([]any, 0, len(list.Items))
+	for i := range list.Items {
+		objects = append(objects, &list.Items[i])
+	}
+	return newest(objects), nil
+}
+
 // history is what is recorded of a release, the newest revision last.
 type history []*helmrelease.Release
 
@@ -241,7 +260,10 @@ func (m *Manager) helm(ctx context.Context, act *actor, job job) (*action.Config
 	client := &kubeClient{
 		Client: inner, ctx: ctx, log: log, release: job.key, set: job.set,
 		objects:      &objects{cluster: m.cluster, client: act.metadata},
-		capabilities: capabilities, recorded: recorded, recordedText: map[string]bool{},
+		capabilities: capabilities, recorded: recorded, recordedText: map[string]bool{}, waiting: job.waiting,
+	}
+	if client.waiting == nil {
+		client.waiting = func(wait func()) { wait() }
 	}
 	for _, revision := range job.history {
 		client.recordedText[revision.Manifest] = true
@@ -259,6 +281,7 @@ type job struct {
 	key     Key
 	set     string
 	history history
+	waiting func(wait func())
 }
 
 // guarded turns a panic of Helm into an error.

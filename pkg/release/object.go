@@ -2,6 +2,7 @@ package release
 
 import (
 	"cmp"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,35 @@ func parseManifest(manifest string) ([]Object, error) {
 			GroupVersionKind: u.GroupVersionKind(), Namespace: u.GetNamespace(), Name: u.GetName(),
 			Keep: keeps(u.GetAnnotations()),
 		})
+	}
+}
+
+// secretsIn returns the content of the Secrets of a manifest, decoded where it
+// is encoded.
+func secretsIn(manifest string) (map[string]any, error) {
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
+	secrets := map[string]any{}
+	for i := 0; ; i++ {
+		var u unstructured.Unstructured
+		err := decoder.Decode(&u.Object)
+		if errors.Is(err, io.EOF) {
+			return secrets, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parsing manifest: %w", err)
+		}
+		if u.Object == nil || u.GetKind() != "Secret" || u.GroupVersionKind().Group != "" {
+			continue
+		}
+		plain, _, _ := unstructured.NestedMap(u.Object, "stringData")
+		encoded, _, _ := unstructured.NestedMap(u.Object, "data")
+		for key, value := range encoded {
+			text, _ := value.(string)
+			if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+				encoded[key] = string(decoded)
+			}
+		}
+		secrets[fmt.Sprint(i)] = []any{plain, encoded}
 	}
 }
 
@@ -177,4 +207,12 @@ func (r Remaining) String() string {
 
 func sortRemaining(list []Remaining) {
 	slices.SortFunc(list, func(a, b Remaining) int { return cmp.Compare(a.Object.String(), b.Object.String()) })
+}
+
+// Holds says whether a live object belongs to a release: its own annotations
+// say so, or they say nothing.
+func Holds(release Key, live metav1.Object) bool {
+	annotations := live.GetAnnotations()
+	name, namespace := annotations[annotationReleaseName], annotations[annotationReleaseNamespace]
+	return name == "" && namespace == "" || name == release.Name && namespace == release.Namespace
 }

@@ -22,7 +22,7 @@ import (
 type Removal struct {
 	// Key is the release.
 	Key Key
-	// Owner is the deployment that it must belong to.
+	// Owner is the deployment that it must belong to, by name and by UID.
 	Owner Owner
 	// ServiceAccount of the agent's namespace to act as; empty for the agent itself.
 	ServiceAccount string
@@ -33,6 +33,11 @@ type Removal struct {
 	DeleteNamespace bool
 	// Helm holds the options of the Helm actions.
 	Helm HelmOptions
+	// Waiting, if set, is called around what waits for others: see Request.Waiting.
+	Waiting func(wait func())
+
+	// anyUID has releases of earlier deployments of the same name removed, too.
+	anyUID bool
 }
 
 // Remove takes a release away and returns what of it is still there: objects
@@ -67,7 +72,7 @@ func (m *Manager) remove(ctx context.Context, r Removal) ([]Remaining, error) {
 	log := m.log.WithFields(logrus.Fields{
 		"deployment": r.Owner.Deployment, "namespace": r.Key.Namespace, "release": r.Key.Name,
 	})
-	if !latest.BelongsTo(r.Owner) {
+	if !latest.BelongsTo(r.Owner) || latest.UID != r.Owner.UID && !r.anyUID {
 		log.Info("Release belongs to somebody else by now and stays")
 		return nil, nil
 	}
@@ -94,7 +99,7 @@ func (m *Manager) removeObjects(ctx context.Context, act *actor, r Removal, foun
 	set := m.setOf(r.Owner.Deployment)
 	newest := found[len(found)-1]
 	if newest.Info.Status != helmrelease.StatusUninstalled {
-		cfg, client, err := m.helm(ctx, act, job{key: r.Key, set: set, history: found})
+		cfg, client, err := m.helm(ctx, act, job{key: r.Key, set: set, history: found, waiting: r.Waiting})
 		if err != nil {
 			return nil, err
 		}

@@ -92,11 +92,12 @@ func (c *kubeClient) WaitForDelete(list kube.ResourceList, timeout time.Duration
 	return err
 }
 
-func (c *kubeClient) poll(timeout time.Duration, done wait.ConditionWithContextFunc) error {
+func (c *kubeClient) poll(timeout time.Duration, done wait.ConditionWithContextFunc) (err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, timeout)
 	defer cancel()
 	backoff := between()
-	return backoff.DelayFunc().Until(ctx, true, false, done)
+	c.waiting(func() { err = backoff.DelayFunc().Until(ctx, true, false, done) })
+	return err
 }
 
 // learn has the kinds known that new CRDs define, to templates, too.

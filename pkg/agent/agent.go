@@ -1,0 +1,173 @@
+// Package agent wires together what runs in a downstream cluster.
+//
+// The agent learns from a Secret in its own cluster how to reach the hub. With
+// that it holds one session: a connection to the hub that watches the
+// deployments of the cluster's namespace and nothing else, the controller that
+// runs them, and a heartbeat. A new token takes effect in the running session;
+// another hub or another cluster begins a new one. While the hub is away the
+// session stays: what runs goes on running, and what is to be told is told
+// when the hub is back.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// Config is what the agent is started with.
+type Config struct {
+	// Local is how the agent reaches the API server of its own cluster.
+	Local *rest.Config
+	// Namespace is the agent's own: its Secret and the service accounts that it acts as are in it.
+	Namespace string
+	// MetricsAddress is where /metrics, /healthz and /readyz are served; empty serves nothing.
+	MetricsAddress string
+	// AtOnce is how many deployments are worked on at once.
+	AtOnce int
+}
+
+// Defaults of Config.
+const (
+	DefaultNamespace = names.NamespaceSystem
+	DefaultAtOnce    = 16
+)
+
+// agent is a running agent.
+type agent struct {
+	config  Config
+	log     logrus.FieldLogger
+	local   *rest.Config
+	metrics *metrics
+	session atomic.Pointer[session]
+}
+
+// Run runs the agent until ctx ends.
+func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
+	local := rest.CopyConfig(config.Local)
+	// The API server's priority and fairness decides.
+	local.QPS, local.Burst = -1, 0
+	local.UserAgent = "flotilla-agent"
+	a := &agent{config: config, log: log, local: local}
+	a.metrics = newMetrics(a)
+
+	group, ctx := errgroup.WithContext(ctx)
+	if config.MetricsAddress != "" {
+		group.Go(func() error { return a.serve(ctx) })
+	}
+	updates, err := a.watchCredentials(ctx)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return a.supervise(ctx, updates) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// watchCredentials sends the credentials in the agent's Secret, and again
+// whenever they change. While there is no Secret, or it cannot be used, what
+// was read before goes on being used.
+func (a *agent) watchCredentials(ctx context.Context) (<-chan *credentials, error) {
+	client, err := kubernetes.NewForConfig(a.local)
+	if err != nil {
+		return nil, fmt.Errorf("making client for the agent's cluster: %w", err)
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(a.config.Namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, names.SecretAgent).String()
+		}))
+	informer := factory.Core().V1().Secrets().Informer()
+	log := a.log.WithFields(logrus.Fields{"namespace": a.config.Namespace, "secret": names.SecretAgent})
+	updates := make(chan *credentials)
+	send := func(obj any) {
+		secret, ok := obj.(*corev1.Secret)
+		if !ok {
+			return
+		}
+		c, err := readCredentials(secret)
+		if err != nil {
+			log.WithError(err).Error("Secret cannot be used; waiting for it to be put right")
+			return
+		}
+		select {
+		case updates <- c:
+		case <-ctx.Done():
+		}
+	}
+	_, err = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    send,
+		UpdateFunc: func(_, obj any) { send(obj) },
+		DeleteFunc: func(any) { log.Warn("Secret is gone; going on with what it said") },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watching Secret %s/%s: %w", a.config.Namespace, names.SecretAgent, err)
+	}
+	go informer.RunWithContext(ctx)
+	go func() {
+		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().List()) == 0 {
+			log.Info("Waiting for the Secret that says how to reach the hub")
+		}
+	}()
+	return updates, nil
+}
+
+// supervise holds a session with whatever hub the credentials name.
+func (a *agent) supervise(ctx context.Context, updates <-chan *credentials) error {
+	end := func() {}
+	defer func() { end() }()
+	var current *session
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case c := <-updates:
+			if current != nil && current.credentials.connection == c.connection {
+				current.line.renew(c.token)
+				a.log.Debug("Token renewed")
+				continue
+			}
+			end()
+			current = &session{agent: a, credentials: c, line: newLine(c.token)}
+			end = a.start(ctx, current)
+		}
+	}
+}
+
+// start runs a session beside the caller and returns what ends it.
+func (a *agent) start(ctx context.Context, s *session) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// holder names this process in the Lease.
+func (a *agent) holder() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return names.Agent
+	}
+	return name
+}

@@ -1,0 +1,73 @@
+package deployments
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/flotilla-gitops/flotilla/pkg/release"
+)
+
+// act does what the decision asks for.
+func (c *Controller) act(ctx context.Context, w World, d Decision) (result, error) {
+	var made result
+	var err error
+	switch d.Step {
+	case StepRemove:
+		return c.remove(ctx, w, d)
+	case StepDeploy:
+		if made, err = c.deploy(ctx, w, d); err != nil {
+			return result{}, err
+		}
+	case StepMonitor:
+		if made, err = c.current(ctx, w, d); err != nil {
+			return result{}, err
+		}
+		made.Deployed, made.Applied = &Verdict{metav1.ConditionTrue, ReasonDeployed, ""}, true
+	case StepLeave, StepWait:
+		if made, err = c.current(ctx, w, d); err != nil {
+			return result{}, err
+		}
+		c.explain(w, d, &made)
+	}
+	if made.Release != nil && made.Removed == nil {
+		made.Seen, made.Unwatched, err = c.look(ctx, w.Deployment, made.Release)
+	}
+	return made, err
+}
+
+// explain says why nothing is done. What was said about an attempt that failed
+// is left until the next one.
+func (c *Controller) explain(w World, d Decision, made *result) {
+	bd := w.Deployment
+	verdict := &Verdict{metav1.ConditionUnknown, d.Reason, d.Message}
+	switch {
+	case bd.DeletionTimestamp != nil:
+		made.Removed = &Verdict{metav1.ConditionFalse, d.Reason, d.Message}
+	case d.Reason == ReasonRetryLater:
+	case bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID || bd.Spec.DeploymentID == "":
+		made.Deployed = verdict
+	}
+}
+
+// current returns the release that the deployment has, as its record says.
+func (c *Controller) current(ctx context.Context, w World, d Decision) (result, error) {
+	record := d.Current
+	if record == nil {
+		return result{}, nil
+	}
+	var known *release.Release
+	c.memory.with(w.Deployment.Name, func(r *remembered) {
+		if r.release != nil && r.release.Record == *record {
+			known = r.release
+		}
+	})
+	if known == nil {
+		loaded, err := c.deps.Releases.Load(ctx, *record)
+		if err != nil {
+			return result{}, err
+		}
+		known = loaded
+	}
+	return result{Report: Report{Release: known}}, nil
+}

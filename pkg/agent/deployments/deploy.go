@@ -1,0 +1,211 @@
+package deployments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/release"
+	"github.com/flotilla-gitops/flotilla/pkg/render"
+)
+
+// deployment is one attempt to deploy.
+type deployment struct {
+	c   *Controller
+	w   World
+	d   Decision
+	bd  *fleet.BundleDeployment
+	log logrus.FieldLogger
+	// as is the service account to act as; empty for the agent itself.
+	as string
+	// redactor knows the values, once they were read.
+	redactor *release.Redactor
+}
+
+// deploy brings the release to what is asked for and says how that went. It
+// fails if the hub does not answer: then nothing was decided.
+func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, error) {
+	job := &deployment{
+		c: c, w: w, d: d, bd: w.Deployment, redactor: release.NewRedactor(nil),
+		log: c.log.WithFields(logrus.Fields{"deployment": w.Deployment.Name, "namespace": d.Wanted.Namespace}),
+	}
+	outcome, err := job.apply(ctx)
+	var hub *HubError
+	switch {
+	case ctx.Err() != nil:
+		return result{}, context.Cause(ctx)
+	case errors.As(err, &hub):
+		return result{}, err
+	case errors.Is(err, errValuesOutdated):
+		return c.notYet(ctx, w, d)
+	case err != nil:
+		return c.failed(ctx, job, err)
+	}
+	c.memory.with(w.Deployment.Name, func(r *remembered) {
+		r.failed, r.blocked = nil, release.Key{}
+		if len(outcome.Remaining) == 0 {
+			r.looks = 0
+		}
+	})
+	for _, action := range outcome.Taken {
+		c.deps.Metrics.action(action)
+	}
+	made := result{Report: Report{
+		Deployed: &Verdict{metav1.ConditionTrue, ReasonDeployed, ""}, Applied: true, Release: outcome.Release,
+	}}
+	if len(outcome.Remaining) > 0 {
+		made.recheck, err = c.lookLater(w.Deployment.Name, outcome.Remaining)
+	}
+	return made, err
+}
+
+func (j *deployment) apply(ctx context.Context) (*release.Outcome, error) {
+	var err error
+	if j.as, err = j.c.serviceAccount(ctx, &j.bd.Spec.Options); err != nil {
+		return nil, err
+	}
+	return j.c.deps.Releases.Apply(ctx, release.Request{
+		Key: j.d.Wanted, Owner: j.w.Owner, DeploymentID: j.bd.Spec.DeploymentID, Elsewhere: j.d.Elsewhere,
+		Load: j.load, ServiceAccount: j.as, Waiting: j.c.slots.without,
+		Namespace: namespaceOptions(&j.bd.Spec.Options), Helm: helmOptions(&j.bd.Spec.Options),
+	})
+}
+
+// load reads and renders what the deployment asks for.
+func (j *deployment) load(ctx context.Context) (release.Package, error) {
+	name, _, _ := strings.Cut(j.bd.Spec.DeploymentID, ":")
+	resources, err := j.c.contents.get(ctx, name)
+	if err != nil {
+		return release.Package{}, err
+	}
+	options, err := j.options(ctx)
+	if err != nil {
+		return release.Package{}, err
+	}
+	set := release.ObjectSet(j.bd.Name, j.c.deps.Agent)
+	rendered, err := render.Release(render.Input{
+		BundleName: j.bd.Name, Resources: resources, Options: options, DeploymentID: j.bd.Spec.DeploymentID,
+		Commit:      j.bd.Labels[names.LabelCommit],
+		Labels:      map[string]string{names.LabelObjectSetHash: names.ObjectSetHash(set)},
+		Annotations: map[string]string{names.AnnotationObjectSetID: set},
+		ChartAnnotations: map[string]string{
+			names.AnnotationBundleID: j.bd.Name, names.AnnotationAgentNamespace: j.c.deps.Agent,
+			names.AnnotationServiceAccount: j.as, names.AnnotationCommit: j.bd.Labels[names.LabelCommit],
+			names.AnnotationKeepResources: fmt.Sprint(isSet(options.KeepResources)),
+		},
+		IsNamespaced: j.c.deps.Releases.IsNamespaced,
+	})
+	if err != nil {
+		return release.Package{}, fmt.Errorf("rendering: %w", err)
+	}
+	return release.Package{Chart: rendered.Chart, Values: rendered.Values, PostRenderer: rendered.PostRenderer}, nil
+}
+
+// options returns the options of the deployment with all values in place.
+func (j *deployment) options(ctx context.Context) (fleet.BundleDeploymentOptions, error) {
+	var none fleet.BundleDeploymentOptions
+	values, err := j.c.hubValues(ctx, j.bd)
+	if err != nil {
+		return none, err
+	}
+	options, err := bundle.JoinValues(*j.bd.Spec.Options.DeepCopy(), values)
+	if err != nil {
+		return none, err
+	}
+	if options.Helm == nil {
+		return options, nil
+	}
+	var all map[string]any
+	if options.Helm.Values != nil {
+		all = options.Helm.Values.Data
+	}
+	if len(options.Helm.ValuesFrom) > 0 {
+		client, err := j.c.deps.Releases.ClientAs(j.as)
+		if err != nil {
+			return none, err
+		}
+		source := clusterValues{client: client, namespace: j.d.Wanted.Namespace, impersonated: j.as != ""}
+		if all, err = source.merge(ctx, all, options.Helm.ValuesFrom); err != nil {
+			return none, err
+		}
+	}
+	j.redactor = release.NewRedactor(all, j.d.Wanted.Name, j.d.Wanted.Namespace, j.bd.Name)
+	options.Helm.Values = &fleet.GenericMap{Data: all}
+	return options, nil
+}
+
+// serviceAccount returns the service account that a deployment is handled as:
+// the one it names, or the default one where that exists. Empty is the agent
+// itself. Not knowing is an error: it must not end in more rights.
+func (c *Controller) serviceAccount(ctx context.Context, o *fleet.BundleDeploymentOptions) (string, error) {
+	if o.ServiceAccount != "" {
+		return o.ServiceAccount, nil
+	}
+	self, err := c.deps.Releases.ClientAs("")
+	if err != nil {
+		return "", err
+	}
+	_, err = self.CoreV1().ServiceAccounts(c.deps.Agent).Get(ctx, names.ServiceAccountDefault, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return names.ServiceAccountDefault, nil
+	case apierrors.IsNotFound(err):
+		return "", nil
+	default:
+		return "", fmt.Errorf("looking for service account %s/%s: %w", c.deps.Agent, names.ServiceAccountDefault, err)
+	}
+}
+
+// failed notes that an attempt failed, and reports on what is there.
+func (c *Controller) failed(ctx context.Context, job *deployment, err error) (result, error) {
+	err = job.redactor.Error(err)
+	attempt := job.w.Failed(c.random())
+	c.memory.with(job.bd.Name, func(r *remembered) {
+		r.failed, r.blocked = attempt, release.Key{}
+		if errors.Is(err, release.ErrForeign) {
+			r.blocked = job.d.Wanted
+		}
+		r.drop()
+	})
+	wait := attempt.Next.Sub(job.w.Now)
+	job.log.WithError(err).WithFields(logrus.Fields{"failures": attempt.Failures, "retry": wait.String()}).Warn("Deploying failed")
+	c.deps.Metrics.failure()
+	made, lookErr := c.afterwards(ctx, job.w, job.d)
+	made.Deployed = &Verdict{metav1.ConditionFalse, ReasonFailed, err.Error()}
+	made.Applied, made.recheck = false, wait
+	return made, lookErr
+}
+
+// afterwards returns the release that an attempt left behind.
+func (c *Controller) afterwards(ctx context.Context, w World, d Decision) (result, error) {
+	records, err := c.deps.Releases.Find(ctx, w.Deployment.Name)
+	if err != nil {
+		return result{}, err
+	}
+	d.Current = nil
+	for _, record := range records {
+		if record.Key == d.Wanted {
+			d.Current = &record
+		}
+	}
+	return c.current(ctx, w, d)
+}
+
+// notYet waits for the hub to have written the values. Nobody tells the agent
+// when it has, unless the deployment changes, too.
+func (c *Controller) notYet(ctx context.Context, w World, d Decision) (result, error) {
+	attempt := w.Failed(c.random())
+	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = attempt })
+	made, err := c.current(ctx, w, d)
+	made.Deployed = &Verdict{metav1.ConditionUnknown, ReasonWaitingForValues, errValuesOutdated.Error()}
+	made.recheck = attempt.Next.Sub(w.Now)
+	return made, err
+}

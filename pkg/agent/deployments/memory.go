@@ -1,0 +1,137 @@
+package deployments
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
+	"github.com/flotilla-gitops/flotilla/pkg/release"
+)
+
+// memory is what the controller remembers of deployments between two runs. All
+// of it can be lost: it is read again.
+type memory struct {
+	mu     sync.Mutex
+	byName map[string]*remembered
+	// bySet and byLabel find a deployment by the object set of its objects and by the label of its releases.
+	bySet, byLabel map[string]string
+}
+
+// remembered is what is remembered of one deployment.
+type remembered struct {
+	release *release.Release
+	// seen are the objects of the release, in its order; places finds them. stale are those that changed since.
+	seen   []Observation
+	places map[place]int
+	stale  map[int]bool
+	// removing are objects that are being deleted.
+	removing map[place]bool
+	// failed is how the last attempt to deploy ended, if it failed; blocked is the release name that it found taken.
+	failed  *Attempt
+	blocked release.Key
+	// looks counts how often a removal was looked after in vain.
+	looks int
+	// unreported says that the last run could not be completed.
+	unreported bool
+}
+
+// place is where an object is found.
+type place struct {
+	resource  schema.GroupVersionResource
+	namespace string
+	name      string
+}
+
+func newMemory() *memory {
+	return &memory{byName: map[string]*remembered{}, bySet: map[string]string{}, byLabel: map[string]string{}}
+}
+
+// of returns what is remembered of a deployment; the caller holds the lock.
+func (m *memory) of(name string) *remembered {
+	r := m.byName[name]
+	if r == nil {
+		r = &remembered{}
+		m.byName[name] = r
+	}
+	return r
+}
+
+// with calls f with what is remembered of a deployment.
+func (m *memory) with(name string, f func(*remembered)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(m.of(name))
+}
+
+// know has events of a deployment's objects and releases find it.
+func (m *memory) know(name, set string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bySet[set], m.byLabel[release.DeploymentLabel(name)] = name, name
+}
+
+// forget forgets a deployment. Its name stays known: events may still come.
+func (m *memory) forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byName, name)
+}
+
+// named returns the name of the deployment that a release's label means. The
+// label of a deployment that was never seen is its name, as far as is known.
+func (m *memory) named(label string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name, ok := m.byLabel[label]; ok {
+		return name
+	}
+	return label
+}
+
+// hold remembers a release and where its objects are. Unless it is the one
+// that is remembered already, nothing of its objects has been seen.
+func (r *remembered) hold(rel *release.Release, places []place) {
+	if r.release != nil && r.release.Key == rel.Key && r.release.Revision == rel.Revision {
+		r.release = rel
+		return
+	}
+	r.release = rel
+	r.seen = make([]Observation, len(rel.Objects))
+	r.places = make(map[place]int, len(places))
+	r.stale = make(map[int]bool, len(places))
+	for i, p := range places {
+		if p.name != "" {
+			r.places[p] = i
+		}
+		r.stale[i] = true
+	}
+}
+
+// drop forgets the release.
+func (r *remembered) drop() { r.release, r.seen, r.places, r.stale = nil, nil, nil, nil }
+
+// changed notes an event of an object. It returns the deployment to wake, and
+// false if the event says nothing new.
+func (m *memory) changed(e watchset.Event) (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	name, ok := m.bySet[e.Label]
+	if !ok {
+		return "", false
+	}
+	r := m.byName[name]
+	if r == nil {
+		return "", false
+	}
+	at := place{resource: e.Resource, namespace: e.Namespace, name: e.Name}
+	if r.removing[at] {
+		return name, e.Gone
+	}
+	i, ok := r.places[at]
+	if !ok || !e.Gone && r.seen[i].Version == e.Version {
+		return "", false
+	}
+	r.stale[i] = true
+	return name, true
+}

@@ -1,0 +1,174 @@
+package deployments
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
+	"github.com/flotilla-gitops/flotilla/pkg/release"
+)
+
+const (
+	// firstLook and lastLook bound the time between two looks at objects that are on their way out, should no event tell
+	// that they are gone.
+	firstLook = 200 * time.Millisecond
+	lastLook  = 30 * time.Second
+	// askAgain is the time after which the hub is asked again for evidence that it refused, should no event tell that it
+	// has changed.
+	askAgain = time.Minute
+)
+
+// remove removes the releases of a deployment that is marked for deletion, if
+// the evidence allows, and says when nothing of them is left. Which releases
+// there are is read live: the last one may have been made a moment ago.
+func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, error) {
+	records, err := c.deps.Releases.Find(ctx, w.Deployment.Name)
+	if err != nil {
+		return result{}, err
+	}
+	due, unclaimed := claims(records, w.Owner)
+	if len(due) > 0 {
+		evidence, err := c.deps.Evidence.Read(ctx, w.Deployment.Name)
+		if err != nil {
+			return result{}, &HubError{Op: "asking for evidence before a removal", Err: err}
+		}
+		for _, record := range due {
+			if why := evidence.Forbids(record.UID); why != "" {
+				return c.refused(w, evidence, why), nil
+			}
+		}
+	}
+	left, err := c.removeAll(ctx, w, d, due)
+	switch {
+	case ctx.Err() != nil:
+		return result{}, context.Cause(ctx)
+	case err != nil:
+		return c.removeFailed(w, err), nil
+	case len(left) > 0:
+		return c.leaving(w, left)
+	}
+	return c.removed(w, unclaimed)
+}
+
+// removeAll removes the releases, and the namespace of the wanted one if the
+// deployment asks for that.
+func (c *Controller) removeAll(ctx context.Context, w World, d Decision, due []release.Record) ([]release.Remaining, error) {
+	o := &w.Deployment.Spec.Options
+	as, err := c.serviceAccount(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	keys := []release.Key{}
+	for _, record := range due {
+		keys = append(keys, record.Key)
+	}
+	if isSet(o.DeleteNamespace) && len(keys) == 0 {
+		// The records of a release go before its namespace does.
+		keys = append(keys, d.Wanted)
+	}
+	var left []release.Remaining
+	for _, key := range keys {
+		remaining, err := c.deps.Releases.Remove(ctx, release.Removal{
+			Key: key, Owner: w.Owner, ServiceAccount: as, Waiting: c.slots.without,
+			KeepResources: isSet(o.KeepResources), DeleteNamespace: isSet(o.DeleteNamespace), Helm: helmOptions(o),
+		})
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, remaining...)
+	}
+	return left, nil
+}
+
+// refused says why the releases stay. If the deployment itself is gone there
+// is nothing to say it on.
+func (c *Controller) refused(w World, e Evidence, why string) result {
+	c.log.WithFields(logrus.Fields{"deployment": w.Deployment.Name, "reason": why}).Warn("Release stays, for want of evidence")
+	made := result{recheck: askAgain, silent: e.Deployment == Absent}
+	made.Removed = &Verdict{metav1.ConditionFalse, ReasonRefused, "nothing is removed: " + why}
+	return made
+}
+
+func (c *Controller) removeFailed(w World, err error) result {
+	err = release.NewRedactor(nil).Error(err)
+	attempt := w.Failed(c.random())
+	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = attempt })
+	c.deps.Metrics.failure()
+	c.log.WithError(err).WithField("deployment", w.Deployment.Name).Warn("Removing failed")
+	made := result{recheck: attempt.Next.Sub(w.Now)}
+	made.Removed = &Verdict{metav1.ConditionFalse, ReasonFailed, err.Error()}
+	return made
+}
+
+// leaving waits for objects that are being deleted. Most are gone in a moment,
+// so nothing is reported the first time.
+func (c *Controller) leaving(w World, left []release.Remaining) (result, error) {
+	var looks int
+	c.memory.with(w.Deployment.Name, func(r *remembered) { looks = r.looks })
+	wait, err := c.lookLater(w.Deployment.Name, left)
+	made := result{recheck: wait, silent: looks == 0}
+	names := make([]string, len(left))
+	for i, r := range left {
+		names[i] = r.String()
+	}
+	if len(names) > maxLines {
+		names = append(names[:maxLines], fmt.Sprintf("and %d more", len(left)-maxLines))
+	}
+	made.Removed = &Verdict{metav1.ConditionFalse, ReasonRemoving, "waiting for objects to be gone: " + strings.Join(names, "; ")}
+	return made, err
+}
+
+// lookLater has the deployment woken when one of the objects is gone, and
+// returns how long to wait for that before looking again.
+func (c *Controller) lookLater(name string, left []release.Remaining) (time.Duration, error) {
+	places, err := c.locate(&release.Release{Objects: objectsOf(left)})
+	if err != nil {
+		return 0, err
+	}
+	var wait time.Duration
+	var also []place
+	c.memory.with(name, func(r *remembered) {
+		r.removing = map[place]bool{}
+		for _, p := range places {
+			r.removing[p] = true
+		}
+		for p := range r.places {
+			also = append(also, p)
+		}
+		wait = min(firstLook<<min(r.looks, 16), lastLook)
+		r.looks++
+	})
+	return wait, c.watches.Want(name, resourcesOf(append(places, also...)))
+}
+
+func objectsOf(left []release.Remaining) []release.Object {
+	objects := make([]release.Object, len(left))
+	for i, r := range left {
+		objects[i] = r.Object
+	}
+	return objects
+}
+
+// removed confirms that nothing is left.
+func (c *Controller) removed(w World, unclaimed []release.Record) (result, error) {
+	var released []watchset.Resource
+	if err := c.watches.Want(w.Deployment.Name, released); err != nil {
+		return result{}, err
+	}
+	c.memory.forget(w.Deployment.Name)
+	message := "everything of the deployment is gone"
+	if isSet(w.Deployment.Spec.Options.KeepResources) {
+		message = "the release is forgotten, its objects stay, as keepResources asks"
+	}
+	if len(unclaimed) > 0 {
+		message += "; a release of an earlier deployment of the same name is unclaimed and stays: " + unclaimed[0].Key.String()
+	}
+	made := result{}
+	made.Removed = &Verdict{metav1.ConditionTrue, ReasonRemoved, message}
+	return made, nil
+}
