@@ -53,9 +53,11 @@ type Environment struct {
 	Secrets                 Kind[*corev1.Secret, *corev1.SecretList]
 	Leases                  Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]
 
-	dir     string
-	managed sync.Mutex
-	shared  *Manager
+	dir string
+	// managed is held while a manager runs, inhabited while an agent does.
+	managed, inhabited sync.Mutex
+	// shared is the manager of Options.Manager.
+	shared *Manager
 }
 
 // Run is what TestMain of a test package calls: it starts an Environment, hands it to use, runs the tests and stops it. It returns
