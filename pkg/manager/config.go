@@ -34,8 +34,6 @@ type Config struct {
 	FetchTimeout time.Duration
 	// MaxRepositoryBytes bounds what a fetch may receive.
 	MaxRepositoryBytes int64
-	// AllowFileURLs has file:// repositories accepted, for tests.
-	AllowFileURLs bool
 }
 
 // Defaults of Config.

@@ -93,7 +93,7 @@ func control(ctx context.Context, config Config, conn *kube.Connection, log logr
 // register prepares every controller.
 func register(ctx context.Context, config Config, hub *kube.Hub, log logrus.FieldLogger, m *metrics) ([]func(context.Context), error) {
 	mirrors, err := source.NewMirrors(filepath.Join(config.DataDir, "mirrors"), source.Limits{
-		MaxBytes: config.MaxRepositoryBytes, Timeout: config.FetchTimeout, AllowFile: config.AllowFileURLs,
+		MaxBytes: config.MaxRepositoryBytes, Timeout: config.FetchTimeout,
 	}, log)
 	if err != nil {
 		return nil, fmt.Errorf("preparing mirrors: %w", err)

@@ -42,7 +42,7 @@ func (c *controller) refusal(repo *fleet.GitRepo) *refusal {
 func (c *controller) request(ctx context.Context, repo *fleet.GitRepo) (source.Request, error) {
 	request := source.Request{
 		URL: repo.Spec.Repo, Branch: repo.Spec.Branch, Revision: repo.Spec.Revision,
-		CABundle: repo.Spec.CABundle, InsecureSkipTLSVerify: repo.Spec.InsecureSkipTLSverify,
+		CABundle: repo.Spec.CABundle, InsecureSkipTLSVerify: repo.Spec.InsecureSkipTLSVerify,
 	}
 	name, required := repo.Spec.ClientSecretName, true
 	if name == "" {

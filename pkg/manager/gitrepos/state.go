@@ -81,7 +81,7 @@ func broughtKey(repo *fleet.GitRepo, commit string) string {
 // sourceKey is the part of the spec that decides which commit is asked for.
 func sourceKey(repo *fleet.GitRepo) string {
 	s := repo.Spec
-	return fmt.Sprintf("%q %q %q %q %x %t", s.Repo, s.Branch, s.Revision, s.ClientSecretName, s.CABundle, s.InsecureSkipTLSverify)
+	return fmt.Sprintf("%q %q %q %q %x %t", s.Repo, s.Branch, s.Revision, s.ClientSecretName, s.CABundle, s.InsecureSkipTLSVerify)
 }
 
 // turn says whether the repository is to be asked now, and else when.
