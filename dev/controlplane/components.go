@@ -22,6 +22,21 @@ const (
 	Kwok              Component = "kwok"
 )
 
+// etcdPeer is a port that etcd insists on, for peers that it does not have.
+const etcdPeer = "etcd-peer"
+
+// portsOf names the ports that components listen on.
+func portsOf(components ...Component) []string {
+	var names []string
+	for _, component := range components {
+		names = append(names, string(component))
+		if component == Etcd {
+			names = append(names, etcdPeer)
+		}
+	}
+	return names
+}
+
 func allComponents() []Component {
 	return []Component{Etcd, APIServer, ControllerManager, Scheduler, Kwok}
 }
@@ -70,7 +85,9 @@ func (c *Cluster) spec(component Component) process.Spec {
 	return spec
 }
 
-func (c *Cluster) etcdURL() string { return fmt.Sprintf("http://127.0.0.1:%d", c.state.Ports[Etcd]) }
+func (c *Cluster) etcdURL() string {
+	return fmt.Sprintf("http://127.0.0.1:%d", c.state.Ports[string(Etcd)])
+}
 
 func (c *Cluster) etcdArgs() []string {
 	peer := fmt.Sprintf("http://127.0.0.1:%d", c.state.Ports[etcdPeer])
@@ -142,10 +159,10 @@ func (c *Cluster) kwokArgs() []string {
 		"--manage-all-nodes=true",
 		// Nobody watches node leases: renewing them would be noise in measurements.
 		"--node-lease-duration-seconds=0",
-		fmt.Sprintf("--server-address=127.0.0.1:%d", c.state.Ports[Kwok]),
+		fmt.Sprintf("--server-address=127.0.0.1:%d", c.state.Ports[string(Kwok)]),
 	}
 }
 
 func (c *Cluster) port(component Component) string {
-	return fmt.Sprintf("--secure-port=%d", c.state.Ports[component])
+	return fmt.Sprintf("--secure-port=%d", c.state.Ports[string(component)])
 }

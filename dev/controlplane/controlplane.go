@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/flotilla-gitops/flotilla/dev/controlplane/binaries"
+	"github.com/flotilla-gitops/flotilla/dev/ports"
 	"github.com/flotilla-gitops/flotilla/dev/process"
 )
 
@@ -64,7 +65,7 @@ type Cluster struct {
 	dir   string
 	state state
 	// reserved are the ports that no component has taken yet; of a cluster that was opened there are none.
-	reserved reservation
+	reserved ports.Reservation
 }
 
 // Start makes a cluster and runs it. It returns when every component is ready: about three seconds once the
@@ -117,7 +118,7 @@ func (c *Cluster) startTogether(ctx context.Context, components ...Component) er
 func (c *Cluster) Stop() error { return c.stop(context.Background()) }
 
 func (c *Cluster) stop(ctx context.Context) error {
-	c.reserved.release(portsOf(c.state.Components...)...)
+	c.reserved.Release(portsOf(c.state.Components...)...)
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	if err := process.KillAll(ctx, c.runDir()); err != nil {
@@ -135,7 +136,6 @@ func (c *Cluster) StartComponent(ctx context.Context, component Component) error
 	defer cancel()
 	running, err := process.Find(c.runDir(), string(component))
 	if errors.Is(err, process.ErrNotRunning) {
-		// A predecessor that is not ours to find may still hold the port, draining its connections.
 		if err := c.takePorts(ctx, component); err != nil {
 			return fmt.Errorf("starting %s: %w", component, err)
 		}
@@ -210,7 +210,9 @@ func (c *Cluster) LogFile(component Component) string {
 }
 
 // URL is the address of the API server. It stays the same for the life of the folder.
-func (c *Cluster) URL() string { return fmt.Sprintf("https://127.0.0.1:%d", c.state.Ports[APIServer]) }
+func (c *Cluster) URL() string {
+	return fmt.Sprintf("https://127.0.0.1:%d", c.state.Ports[string(APIServer)])
+}
 
 // CA is the certificate, in PEM, that the API server's is signed with.
 func (c *Cluster) CA() ([]byte, error) { return os.ReadFile(c.pki("ca.crt")) }

@@ -14,18 +14,19 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/dev/controlplane/binaries"
 	"github.com/flotilla-gitops/flotilla/dev/controlplane/pki"
+	"github.com/flotilla-gitops/flotilla/dev/ports"
 )
 
 // state is everything that is decided when a cluster is made, kept in its folder.
 type state struct {
-	Name          string            `json:"name"`
-	Components    []Component       `json:"components"`
-	Ports         map[Component]int `json:"ports"`
-	LogDir        string            `json:"logDir"`
-	LogPrefix     string            `json:"logPrefix,omitempty"`
-	APIServerArgs []string          `json:"apiserverArgs,omitempty"`
-	Detached      bool              `json:"detached,omitempty"`
-	Binaries      binaries.Set      `json:"binaries"`
+	Name          string         `json:"name"`
+	Components    []Component    `json:"components"`
+	Ports         map[string]int `json:"ports"`
+	LogDir        string         `json:"logDir"`
+	LogPrefix     string         `json:"logPrefix,omitempty"`
+	APIServerArgs []string       `json:"apiserverArgs,omitempty"`
+	Detached      bool           `json:"detached,omitempty"`
+	Binaries      binaries.Set   `json:"binaries"`
 }
 
 func (s *state) load(path string) error {
@@ -79,12 +80,12 @@ func create(ctx context.Context, options Options) (*Cluster, error) {
 	if _, err := os.Stat(c.statePath()); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s holds a cluster already", dir)
 	}
-	if c.reserved, err = reserve(portsOf(components...)); err != nil {
+	if c.reserved, err = ports.Reserve(portsOf(components...)...); err != nil {
 		return nil, err
 	}
-	c.state.Ports = c.reserved.ports()
+	c.state.Ports = c.reserved.Ports()
 	if err := c.write(); err != nil {
-		c.reserved.release(portsOf(components...)...)
+		c.reserved.Release(portsOf(components...)...)
 		return nil, err
 	}
 	return c, nil

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/flotilla-gitops/flotilla/dev/ports"
 	"github.com/flotilla-gitops/flotilla/dev/process"
 )
 
@@ -34,23 +34,19 @@ func (c *Cluster) waitReady(ctx context.Context, component Component, running *p
 		return err
 	}
 	defer client.CloseIdleConnections()
-	url := c.healthURL(component)
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		last := ask(ctx, client, url)
-		if last == nil {
-			return nil
-		}
-		if !running.Alive() {
-			return errors.New("it has ended")
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w; its last answer: %w", ctx.Err(), last)
-		case <-ticker.C:
+	return running.AwaitReady(ctx, process.HTTPProbe(client, c.healthURL(component)))
+}
+
+// takePorts returns when the component's ports can be listened on. A predecessor that is not ours to find may
+// still hold them, draining its connections.
+func (c *Cluster) takePorts(ctx context.Context, component Component) error {
+	for _, name := range portsOf(component) {
+		c.reserved.Release(name)
+		if err := ports.AwaitFree(ctx, c.state.Ports[name]); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 func (c *Cluster) healthURL(component Component) string {
@@ -64,7 +60,7 @@ func (c *Cluster) healthURL(component Component) string {
 		scheme = "http"
 	case ControllerManager, Scheduler:
 	}
-	return fmt.Sprintf("%s://127.0.0.1:%d/%s", scheme, c.state.Ports[component], path)
+	return fmt.Sprintf("%s://127.0.0.1:%d/%s", scheme, c.state.Ports[string(component)], path)
 }
 
 func (c *Cluster) healthClient() (*http.Client, error) {
@@ -78,24 +74,6 @@ func (c *Cluster) healthClient() (*http.Client, error) {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}
 	return &http.Client{Transport: transport, Timeout: requestTimeout}, nil
-}
-
-// ask returns why the server does not say yes.
-func ask(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-		return fmt.Errorf("%s: %s", response.Status, body)
-	}
-	return nil
 }
 
 // ensureNode makes the node and waits until kwok has made it ready, so that a Deployment can become available.

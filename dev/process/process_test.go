@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -253,4 +255,31 @@ func (p parent) kill(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = p.cmd.Wait()
+}
+
+func TestAwaitReady(t *testing.T) {
+	answers := make(chan int, 3)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(<-answers) }))
+	defer server.Close()
+	probe := process.HTTPProbe(server.Client(), server.URL)
+
+	p := start(t, program(t.TempDir(), "polite"))
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusServiceUnavailable, http.StatusOK} {
+		answers <- status
+	}
+	if err := p.AwaitReady(t.Context(), probe); err != nil {
+		t.Errorf("after a yes: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	refuse := func(context.Context) error { return errors.New("still warming up") }
+	if err := p.AwaitReady(ctx, refuse); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "still warming up") {
+		t.Errorf("never a yes: %v", err)
+	}
+	if err := p.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AwaitReady(t.Context(), refuse); err == nil || !strings.Contains(err.Error(), "has ended") {
+		t.Errorf("after its end: %v", err)
+	}
 }
