@@ -27,7 +27,7 @@ testing = "$(call tool,gotestsum)" --format $(1) --format-hide-empty-pkg -- $(RA
 .PHONY: build
 build: ## Build the binaries into bin/
 	$(call step,build)
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+	$(GO) build -o bin/ ./cmd/...
 
 .PHONY: generate
 generate: ## Write the generated files anew: deepcopy and CRDs
