@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
-	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // Target is a cluster that a bundle should be deployed to.
@@ -66,7 +65,7 @@ func (f BundleFacts) summarize(status *fleet.BundleStatus) (*summary, []string) 
 	var removing []string
 	staying := map[string]*fleet.BundleDeployment{}
 	for _, bd := range f.Deployments {
-		cluster := bd.Labels[names.LabelClusterNamespace] + "/" + bd.Labels[names.LabelCluster]
+		cluster := clusterOf(bd)
 		if bd.DeletionTimestamp != nil {
 			removing = append(removing, cluster)
 			continue
@@ -76,7 +75,8 @@ func (f BundleFacts) summarize(status *fleet.BundleStatus) (*summary, []string) 
 	status.Unavailable = 0
 	for _, t := range f.Targets {
 		bd := staying[t.Cluster]
-		if bd != nil && (!bd.Status.Ready || bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID) {
+		delete(staying, t.Cluster)
+		if bd != nil && unavailable(bd) {
 			status.Unavailable++
 		}
 		switch {
@@ -88,16 +88,38 @@ func (f BundleFacts) summarize(status *fleet.BundleStatus) (*summary, []string) 
 			sum.add(itemOf(t.Cluster, bd))
 		}
 	}
+	// What no target asks for and nobody removes is there all the same: it is
+	// kept while the targets are in doubt.
+	for cluster, bd := range staying {
+		sum.add(itemOf(cluster, bd))
+	}
 	status.MaxUnavailable = len(f.Targets)
+	status.PartitionStatus = nil
+	if len(f.Targets) > 0 {
+		counts := sum.BundleSummary
+		counts.NonReadyResources = nil
+		status.PartitionStatus = []fleet.PartitionStatus{{
+			Name: partitionAll, Count: len(f.Targets), MaxUnavailable: len(f.Targets), Unavailable: status.Unavailable, Summary: counts,
+		}}
+	}
 	return sum, removing
+}
+
+// partitionAll is the name of the partition of a bundle that has no others.
+const partitionAll = "All"
+
+func unavailable(bd *fleet.BundleDeployment) bool {
+	return !bd.Status.Ready || bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID
 }
 
 // progress is how far an object is from what it asks for.
 type progress struct {
-	// stalled says that nothing goes on until a user acts, going on that
-	// something does; reason and message say what.
-	stalled, goingOn bool
-	reason, message  string
+	// stalled says that something does not go on until a user acts, goingOn
+	// that something does, and held that the object is not ready, but neither:
+	// it is paused, or was changed in the cluster.
+	stalled, goingOn, held bool
+	// reason and message say what; they are empty where all is well.
+	reason, message string
 }
 
 func (f BundleFacts) progress(sum *summary) progress {
@@ -117,17 +139,20 @@ func (s *summary) progress(kind string) progress {
 	if s.allReady() {
 		return progress{}
 	}
-	p := progress{reason: string(s.worst), message: ReadyMessage(s.BundleSummary, kind)}
-	p.stalled = s.worst == fleet.ErrApplied
-	p.goingOn = !p.stalled
-	return p
+	return progress{
+		stalled: s.ErrApplied > 0,
+		goingOn: s.WaitApplied+s.Pending+s.NotReady > 0,
+		held:    true,
+		reason:  string(s.worst),
+		message: ReadyMessage(s.BundleSummary, kind),
+	}
 }
 
 // progress writes Ready, Reconciling and Stalled the way that kstatus reads
 // them.
 func (w writer) progress(p progress) {
 	ready, reason := metav1.ConditionTrue, reasonReady
-	if p.stalled || p.goingOn {
+	if p.stalled || p.goingOn || p.held {
 		ready, reason = metav1.ConditionFalse, p.reason
 	}
 	w.set(fleet.ConditionReady, ready, reason, p.message)

@@ -2,6 +2,7 @@ package status
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -70,58 +71,94 @@ func ForGitRepo(f GitRepoFacts) fleet.GitRepoStatus {
 }
 
 func (f GitRepoFacts) summarize(status *fleet.GitRepoStatus) *summary {
-	sum := &summary{}
-	written := map[string]bool{}
+	staying := slices.DeleteFunc(slices.Clone(f.Deployments), func(bd *fleet.BundleDeployment) bool {
+		return bd.DeletionTimestamp != nil
+	})
+	slices.SortFunc(staying, byCluster)
+	byBundle := map[string]*summary{}
 	status.ResourceCounts = fleet.ResourceCounts{}
-	status.PerClusterResourceCounts = nil
-	deployments := slices.SortedFunc(slices.Values(f.Deployments), byCluster)
-	for _, bd := range deployments {
-		if bd.DeletionTimestamp != nil {
-			continue
-		}
+	for _, bd := range staying {
 		bundle := bd.Labels[names.LabelBundleName]
-		written[bundle] = true
-		sum.add(itemOf(bundle, bd))
+		if byBundle[bundle] == nil {
+			byBundle[bundle] = &summary{}
+		}
+		i := itemOf(bundle, bd)
+		if i.state != fleet.Ready {
+			i.message = onCluster(clusterOf(bd), i.message)
+		}
+		byBundle[bundle].add(i)
 		addCounts(&status.ResourceCounts, bd.Status.ResourceCounts)
-		addPerCluster(status, bd)
 	}
-	// What a bundle says is pending or invalid has no deployment of its own.
 	for _, b := range f.Bundles {
-		for _, r := range b.Status.Summary.NonReadyResources {
-			if b.DeletionTimestamp == nil && (r.State == fleet.Pending || (r.State == fleet.ErrApplied && !written[b.Name])) {
-				sum.add(item{name: b.Name, state: r.State, message: r.Name + ": " + r.Message})
-			}
+		if b.DeletionTimestamp == nil && knowsMore(b.Status.Summary, byBundle[b.Name]) {
+			byBundle[b.Name] = fromBundle(b)
 		}
 	}
+	sum := &summary{}
+	for _, name := range slices.Sorted(maps.Keys(byBundle)) {
+		sum.merge(byBundle[name])
+	}
+	shown := pickClusters(staying)
+	status.PerClusterResourceCounts = shown.counts()
+	status.Resources = shown.resources()
 	return sum
+}
+
+// knowsMore says whether a bundle knows of targets what their deployments do
+// not show: that they have none yet, or that the bundle's options do not hold
+// there. Else the deployments are ahead of the bundle.
+func knowsMore(told fleet.BundleSummary, seen *summary) bool {
+	if seen == nil {
+		return told.DesiredReady > 0
+	}
+	return told.DesiredReady > seen.DesiredReady || told.ErrApplied > seen.ErrApplied
+}
+
+// fromBundle returns what a bundle says of its deployments, as a GitRepo says
+// it.
+func fromBundle(b *fleet.Bundle) *summary {
+	s := &summary{}
+	addSummary(&s.BundleSummary, b.Status.Summary)
+	s.worst = worstOf(s.BundleSummary)
+	for _, r := range b.Status.Summary.NonReadyResources {
+		r.Name, r.Message = b.Name, onCluster(r.Name, r.Message)
+		s.insert(r)
+	}
+	return s
+}
+
+// onCluster says on which cluster something is wrong.
+func onCluster(cluster, message string) string {
+	if message == "" {
+		return cluster
+	}
+	return clean(cluster+": "+message, maxItem)
 }
 
 func byCluster(a, b *fleet.BundleDeployment) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
-func addPerCluster(status *fleet.GitRepoStatus, bd *fleet.BundleDeployment) {
-	cluster := bd.Labels[names.LabelClusterNamespace] + "/" + bd.Labels[names.LabelCluster]
-	counts, ok := status.PerClusterResourceCounts[cluster]
-	if !ok && len(status.PerClusterResourceCounts) >= maxClusters {
-		return
-	}
-	if status.PerClusterResourceCounts == nil {
-		status.PerClusterResourceCounts = map[string]fleet.ResourceCounts{}
-	}
-	addCounts(&counts, bd.Status.ResourceCounts)
-	status.PerClusterResourceCounts[cluster] = counts
+func byName(a, b *fleet.Bundle) int { return strings.Compare(a.Name, b.Name) }
+
+// clusterOf returns the deployment's cluster as "namespace/name".
+func clusterOf(bd *fleet.BundleDeployment) string {
+	return bd.Labels[names.LabelClusterNamespace] + "/" + bd.Labels[names.LabelCluster]
 }
 
+// addCounts adds what an agent counted, or the sum of several. No agent can
+// turn the sum by counting less than nothing or more than there can be.
 func addCounts(into *fleet.ResourceCounts, c fleet.ResourceCounts) {
-	into.Ready += c.Ready
-	into.DesiredReady += c.DesiredReady
-	into.WaitApplied += c.WaitApplied
-	into.Modified += c.Modified
-	into.Orphaned += c.Orphaned
-	into.Missing += c.Missing
-	into.Unknown += c.Unknown
-	into.NotReady += c.NotReady
+	const most = 1 << 40
+	add := func(into *int, n int) { *into = min(*into+min(max(n, 0), most), most) }
+	add(&into.Ready, c.Ready)
+	add(&into.DesiredReady, c.DesiredReady)
+	add(&into.WaitApplied, c.WaitApplied)
+	add(&into.Modified, c.Modified)
+	add(&into.Orphaned, c.Orphaned)
+	add(&into.Missing, c.Missing)
+	add(&into.Unknown, c.Unknown)
+	add(&into.NotReady, c.NotReady)
 }
 
 // clustersReady counts the clusters that have deployments, and those on which
@@ -144,14 +181,13 @@ func clustersReady(deployments []*fleet.BundleDeployment) (ready, desired int) {
 }
 
 func removingClusters(deployments []*fleet.BundleDeployment) []string {
-	var clusters []string
+	clusters := map[string]bool{}
 	for _, bd := range deployments {
-		cluster := bd.Labels[names.LabelClusterNamespace] + "/" + bd.Labels[names.LabelCluster]
-		if bd.DeletionTimestamp != nil && !slices.Contains(clusters, cluster) {
-			clusters = append(clusters, cluster)
+		if bd.DeletionTimestamp != nil {
+			clusters[clusterOf(bd)] = true
 		}
 	}
-	return clusters
+	return slices.Collect(maps.Keys(clusters))
 }
 
 // setInput says whether what the user gave can be acted on.
@@ -164,6 +200,8 @@ func (f GitRepoFacts) setInput(w writer) {
 		w.set(fleet.ConditionAccepted, metav1.ConditionFalse, f.Problems[0].Reason, f.problems())
 	case !f.Known:
 		return
+	case f.Commit == "":
+		// Nothing was read yet, so nothing is known about it.
 	case len(f.Warnings) > 0:
 		w.set(fleet.ConditionAccepted, metav1.ConditionTrue, "Warnings", strings.Join(first(f.Warnings, maxNonReady), "; "))
 	default:
@@ -202,16 +240,17 @@ func (f GitRepoFacts) progress(sum *summary) progress {
 	case f.Updating:
 		return progress{goingOn: true, reason: "GitUpdating", message: "a newer commit is being read"}
 	}
-	if problem := worstBundle(f.Bundles); problem != nil && sum.allReady() {
+	if problem := worstBundle(f.Bundles); problem != nil {
 		return progress{stalled: true, reason: problem.Reason, message: problem.Message}
 	}
 	return sum.progress("Bundle")
 }
 
-// worstBundle returns what is wrong with a bundle although all its deployments
-// are ready, such as a target that names a group that is not there.
+// worstBundle returns what a user has to put right about a bundle itself, such
+// as a target that names a group that is not there. It counts more than what
+// its deployments say: nothing about them changes before that.
 func worstBundle(bundles []*fleet.Bundle) *Problem {
-	for _, b := range slices.SortedFunc(slices.Values(bundles), func(a, b *fleet.Bundle) int { return strings.Compare(a.Name, b.Name) }) {
+	for _, b := range slices.SortedFunc(slices.Values(bundles), byName) {
 		if c := Get(b.Status.Conditions, fleet.ConditionStalled); c != nil && c.Status == metav1.ConditionTrue && c.Reason == reasonInvalid {
 			return &Problem{Reason: reasonInvalid, Message: "bundle " + b.Name + ": " + c.Message}
 		}
@@ -224,15 +263,22 @@ func (f GitRepoFacts) jobStatus() string {
 	switch {
 	case f.Fetch != nil || f.Refused != nil || len(f.Problems) > 0:
 		return "Failed"
-	case f.Updating || !f.Known:
+	case f.Updating:
 		return "InProgress"
+	case !f.Known:
+		// After a start of the manager what was said before stands.
+		return cmp.Or(f.GitRepo.Status.GitJobStatus, "InProgress")
 	}
 	return "Current"
 }
 
 func (f GitRepoFacts) display(sum *summary, p progress) fleet.StatusDisplay {
 	d := fleet.StatusDisplay{ReadyBundleDeployments: sum.ready(), State: sum.state(), Message: clean(p.message, maxItem), Error: p.stalled}
-	if f.Updating || !f.Known {
+	before := f.GitRepo.Status
+	if !f.Known && !p.stalled {
+		d.Message, d.Error = before.Display.Message, before.Display.Error
+	}
+	if f.Updating || !f.Known && before.Commit == "" {
 		d.State = "GitUpdating"
 	}
 	return d

@@ -23,6 +23,7 @@ const (
 	maxLines     = 4
 	maxMessage   = 4096
 	maxItem      = 512
+	maxName      = 253
 	maxClusters  = 50
 	maxResources = 500
 )
@@ -85,14 +86,19 @@ func DeploymentMessage(bd *fleet.BundleDeployment) string {
 	return ""
 }
 
-// clean makes a text that others wrote fit to show: no control characters, at
-// most limit bytes.
+// clean makes a text that others wrote fit to show: one line, no control
+// characters, visible or not, and at most limit bytes, with an ellipsis where
+// it was cut.
 func clean(text string, limit int) string {
+	// A text that is far too long is not worth looking at as a whole.
+	if longest := 4 * limit; len(text) > longest {
+		text = text[:longest]
+	}
 	text = strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
-		}
-		if unicode.IsControl(r) || r == utf8.RuneError {
+		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError:
 			return -1
 		}
 		return r

@@ -1,9 +1,12 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
@@ -53,33 +56,87 @@ func (s *summary) add(i item) {
 // which they come.
 func (s *summary) keep(i item) {
 	r := fleet.NonReadyResource{Name: i.name, State: i.state, Message: i.message}
-	at, _ := slices.BinarySearchFunc(s.NonReadyResources, r, byUrgency)
-	if at >= maxNonReady {
+	if s.place(r) >= maxNonReady {
 		return
 	}
 	if i.bd != nil {
-		r.ModifiedStatus = first(i.bd.Status.ModifiedStatus, maxNonReady)
-		r.NonReadyStatus = cleaned(first(i.bd.Status.NonReadyStatus, maxNonReady))
+		r.ModifiedStatus = cleanModified(first(i.bd.Status.ModifiedStatus, maxNonReady))
+		r.NonReadyStatus = cleanNonReady(first(i.bd.Status.NonReadyStatus, maxNonReady))
 	}
-	s.NonReadyResources = first(slices.Insert(s.NonReadyResources, at, r), maxNonReady)
+	s.insert(r)
+}
+
+// insert puts one more item where it belongs.
+func (s *summary) insert(r fleet.NonReadyResource) {
+	if at := s.place(r); at < maxNonReady {
+		s.NonReadyResources = first(slices.Insert(s.NonReadyResources, at, r), maxNonReady)
+	}
+}
+
+func (s *summary) place(r fleet.NonReadyResource) int {
+	at, _ := slices.BinarySearchFunc(s.NonReadyResources, r, byUrgency)
+	return at
+}
+
+// merge adds another summary.
+func (s *summary) merge(other *summary) {
+	addSummary(&s.BundleSummary, other.BundleSummary)
+	s.worst = Worst(s.worst, other.worst)
+	for _, r := range other.NonReadyResources {
+		s.insert(r)
+	}
 }
 
 func byUrgency(a, b fleet.NonReadyResource) int {
-	if d := Rank(b.State) - Rank(a.State); d != 0 {
-		return d
-	}
-	return strings.Compare(a.Name, b.Name)
+	return cmp.Or(Rank(b.State)-Rank(a.State), strings.Compare(a.Name, b.Name), strings.Compare(a.Message, b.Message))
 }
 
-func cleaned(all []fleet.NonReadyStatus) []fleet.NonReadyStatus {
-	var result []fleet.NonReadyStatus
-	for _, s := range all {
-		s = *s.DeepCopy()
-		s.Summary.Message = first(s.Summary.Message, maxLines)
-		for i := range s.Summary.Message {
-			s.Summary.Message[i] = clean(s.Summary.Message[i], maxItem)
+// worstOf returns the worst state that a summary counts; empty if it counts
+// nothing.
+func worstOf(s fleet.BundleSummary) fleet.BundleState {
+	for _, c := range []struct {
+		state fleet.BundleState
+		count int
+	}{
+		{fleet.ErrApplied, s.ErrApplied}, {fleet.WaitApplied, s.WaitApplied}, {fleet.Modified, s.Modified},
+		{fleet.OutOfSync, s.OutOfSync}, {fleet.Pending, s.Pending}, {fleet.NotReady, s.NotReady}, {fleet.Ready, s.Ready},
+	} {
+		if c.count > 0 {
+			return c.state
 		}
-		result = append(result, s)
+	}
+	return ""
+}
+
+// cleanModified makes what an agent reported fit to show elsewhere. What is in
+// a Secret stays there.
+func cleanModified(all []fleet.ModifiedStatus) []fleet.ModifiedStatus {
+	var result []fleet.ModifiedStatus
+	for _, m := range all {
+		m.Kind, m.APIVersion = clean(m.Kind, maxName), clean(m.APIVersion, maxName)
+		m.Namespace, m.Name = clean(m.Namespace, maxName), clean(m.Name, maxName)
+		if m.Patch = clean(m.Patch, maxItem); strings.EqualFold(m.Kind, "secret") {
+			m.Patch = ""
+		}
+		result = append(result, m)
+	}
+	return result
+}
+
+// cleanNonReady makes what an agent reported fit to show elsewhere.
+func cleanNonReady(all []fleet.NonReadyStatus) []fleet.NonReadyStatus {
+	var result []fleet.NonReadyStatus
+	for _, n := range all {
+		n.UID = types.UID(clean(string(n.UID), maxName))
+		n.Kind, n.APIVersion = clean(n.Kind, maxName), clean(n.APIVersion, maxName)
+		n.Namespace, n.Name = clean(n.Namespace, maxName), clean(n.Name, maxName)
+		n.Summary.State = clean(n.Summary.State, maxName)
+		messages := n.Summary.Message
+		n.Summary.Message = nil
+		for _, message := range first(messages, maxLines) {
+			n.Summary.Message = append(n.Summary.Message, clean(message, maxItem))
+		}
+		result = append(result, n)
 	}
 	return result
 }
@@ -150,7 +207,7 @@ func ModifiedMessage(m fleet.ModifiedStatus) string {
 	case m.Delete:
 		return object + " extra"
 	}
-	return object + " modified " + clean(m.Patch, maxItem)
+	return strings.TrimSpace(object + " modified " + clean(m.Patch, maxItem))
 }
 
 // NonReadyMessage tells why one object is not ready.
