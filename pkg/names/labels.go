@@ -79,6 +79,9 @@ const (
 	AnnotationGone = "flotilla-gitops.github.io/gone-at-commit"
 	// AnnotationPath, on a Bundle, is the folder it was read from, relative to the root of the repository.
 	AnnotationPath = "flotilla-gitops.github.io/path"
+	// AnnotationOverrideTargets, with the value "true" on a Bundle, says that its targets are its own and not those of
+	// its GitRepo.
+	AnnotationOverrideTargets = "flotilla-gitops.github.io/override-targets"
 	// AnnotationUnused, on a Content, is the time (RFC 3339) since when nothing uses it.
 	AnnotationUnused = "flotilla-gitops.github.io/unused-since"
 	// AnnotationExpires, on the Secret with an agent's token, is the time (RFC 3339) at which the token expires.

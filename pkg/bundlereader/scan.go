@@ -1,0 +1,265 @@
+package bundlereader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+const gitDir = ".git"
+
+// optionsNames are the names of the file that makes a folder a bundle; the
+// first that is there counts.
+var optionsNames = [...]string{"fleet.yaml", "fleet.yml"}
+
+// folder is a folder that becomes a bundle.
+type folder struct {
+	path string // relative to the root of the tree, which is "."
+	// options is the file used as fleet.yaml, relative to path; empty means the
+	// usual names. It is set only for folders that are listed one by one.
+	options string
+}
+
+// key tells folders apart.
+func (f folder) key() string { return f.path + "\x00" + f.options }
+
+// label names the folder for users.
+func (f folder) label() string {
+	if f.options == "" {
+		return f.path
+	}
+	return f.path + " (" + f.options + ")"
+}
+
+// optionsFile is the path of the file used as fleet.yaml, if it is given.
+func (f folder) optionsFile() string {
+	if f.options == "" {
+		return ""
+	}
+	return path.Join(f.path, f.options)
+}
+
+// bundleName is the name of the bundle unless its fleet.yaml gives one.
+func (f folder) bundleName(gitRepo string) string {
+	if f.options == "" {
+		return names.Bundle(gitRepo, f.path)
+	}
+	return names.Bundle(gitRepo, path.Join(f.path, strings.TrimSuffix(f.options, path.Ext(f.options))))
+}
+
+// match is what one entry of the GitRepo's paths led to.
+type match struct {
+	path   string
+	keys   []string
+	broken bool // a finding says why
+}
+
+// scanner looks for folders.
+type scanner struct {
+	tree     fs.FS
+	limits   Limits
+	entries  int
+	matches  []match
+	findings []Finding
+	failed   []string
+}
+
+var errTooMany = errors.New("the repository has too many files and folders")
+
+// folders returns every folder that becomes a bundle, once.
+func (s *scanner) folders(ctx context.Context, o Options) ([]folder, error) {
+	if len(o.Bundles) > 0 {
+		return s.listed(o)
+	}
+	paths := o.Paths
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	var all []folder
+	seen := map[string]bool{}
+	for _, p := range paths {
+		m := match{path: p}
+		found, err := s.below(ctx, p)
+		var wrong *problem
+		switch {
+		case errors.As(err, &wrong):
+			m.broken = true
+			s.findings = append(s.findings, wrong.finding)
+			s.failed = append(s.failed, wrong.finding.Folder)
+		case err != nil:
+			return nil, err
+		}
+		for _, f := range found {
+			m.keys = append(m.keys, f.key())
+			if !seen[f.key()] {
+				seen[f.key()] = true
+				all = append(all, f)
+			}
+		}
+		s.matches = append(s.matches, m)
+	}
+	return all, nil
+}
+
+// listed returns the folders that the GitRepo lists one by one. Whether they
+// are there is found out when they are read.
+func (s *scanner) listed(o Options) ([]folder, error) {
+	var all []folder
+	seen := map[string]bool{}
+	for _, entry := range o.Bundles {
+		base, ok := cleanPath(entry.Base)
+		options := path.Clean(strings.TrimLeft(entry.Options, "/"))
+		if entry.Options == "" {
+			options = ""
+		}
+		if !ok || options != "" && !fs.ValidPath(options) {
+			s.failed = append(s.failed, entry.Base)
+			s.findings = append(s.findings, Finding{Severity: Error, Folder: entry.Base, Field: "spec.bundles", Message: "the folder or its options file is outside of the repository"})
+			continue
+		}
+		f := folder{path: base, options: options}
+		if !seen[f.key()] {
+			seen[f.key()] = true
+			all = append(all, f)
+		}
+	}
+	return all, nil
+}
+
+// cleanPath makes a path of a GitRepo relative to the root of the tree.
+func cleanPath(p string) (string, bool) {
+	p = path.Clean(strings.TrimLeft(p, "/"))
+	return p, fs.ValidPath(p)
+}
+
+// below returns the folders that a path or pattern leads to.
+func (s *scanner) below(ctx context.Context, pattern string) ([]folder, error) {
+	clean, ok := cleanPath(pattern)
+	if !ok {
+		return nil, &problem{Finding{Severity: Error, Folder: pattern, Field: "spec.paths", Message: "the path is outside of the repository"}}
+	}
+	if _, err := path.Match(clean, ""); err != nil {
+		return nil, &problem{Finding{Severity: Error, Folder: pattern, Field: "spec.paths", Message: "the pattern cannot be parsed"}}
+	}
+	roots, err := s.glob(".", strings.Split(clean, "/"))
+	if err != nil {
+		return nil, err
+	}
+	var found []folder
+	for _, root := range roots {
+		below, hasManifest, err := s.walk(ctx, root, 0)
+		if err != nil {
+			return nil, err
+		}
+		isRoot := func(f folder) bool { return f.path == root }
+		if hasManifest && !slices.ContainsFunc(below, isRoot) {
+			below = append([]folder{{path: root}}, below...)
+		}
+		found = append(found, below...)
+	}
+	return found, nil
+}
+
+// glob returns the folders that match a pattern, sorted. Unlike fs.Glob it
+// tells what is not there from what cannot be read.
+func (s *scanner) glob(dir string, segments []string) ([]string, error) {
+	if len(segments) == 0 || segments[0] == "." {
+		return []string{dir}, nil
+	}
+	segment, rest := segments[0], segments[1:]
+	var candidates []string
+	if !strings.ContainsAny(segment, `*?[\`) {
+		candidates = []string{segment}
+	} else {
+		entries, err := s.list(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if ok, _ := path.Match(segment, entry.Name()); ok {
+				candidates = append(candidates, entry.Name())
+			}
+		}
+	}
+	var found []string
+	for _, name := range candidates {
+		real, info, err := resolve(s.tree, ".", path.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLink) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() || real == gitDir {
+			continue
+		}
+		below, err := s.glob(path.Join(dir, name), rest)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, below...)
+	}
+	return found, nil
+}
+
+// walk returns the folders below dir, itself included, that have a fleet.yaml,
+// and whether a manifest lies outside of all of them.
+func (s *scanner) walk(ctx context.Context, dir string, depth int) (found []folder, hasManifest bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	if depth > s.limits.MaxDepth {
+		return nil, false, &problem{Finding{Severity: Error, Folder: dir, Message: fmt.Sprintf("folders are nested more than %d deep", s.limits.MaxDepth)}}
+	}
+	entries, err := s.list(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	own := slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return !e.IsDir() && slices.Contains(optionsNames[:], e.Name())
+	})
+	if own {
+		found = append(found, folder{path: dir})
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			hasManifest = hasManifest || isManifest(entry)
+			continue
+		}
+		if entry.Name() == gitDir {
+			continue
+		}
+		below, manifest, err := s.walk(ctx, path.Join(dir, entry.Name()), depth+1)
+		if err != nil {
+			return nil, false, err
+		}
+		found = append(found, below...)
+		hasManifest = hasManifest || manifest && !isHidden(entry.Name())
+	}
+	return found, hasManifest && !own, nil
+}
+
+func (s *scanner) list(dir string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(s.tree, dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", dir, err)
+	}
+	if s.entries += len(entries); s.entries > s.limits.MaxEntries {
+		return nil, errTooMany
+	}
+	return entries, nil
+}
+
+// isManifest says whether a file makes a folder without fleet.yaml a bundle.
+func isManifest(entry fs.DirEntry) bool {
+	name := entry.Name()
+	return !isHidden(name) && (strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"))
+}
+
+func isHidden(name string) bool { return strings.HasPrefix(name, ".") }
