@@ -28,8 +28,17 @@ type world struct {
 	values map[string][]byte
 	// problems are what is wrong with the targets themselves.
 	problems []targeting.Problem
+	// undecided are clusters that have a deployment of which it cannot be said
+	// whether they still match: it stays as it is, and counts.
+	undecided []undecided
 	// deleting says that the bundle is being deleted: no target counts.
 	deleting bool
+}
+
+// undecided is a cluster that may or may not match, and why.
+type undecided struct {
+	cluster *fleet.Cluster
+	message string
 }
 
 // knownContent remembers the name of a bundle's content, which costs a digest
@@ -134,16 +143,27 @@ func (c *controller) addTargets(w *world, full *fleet.Bundle) error {
 		}
 		slices.SortFunc(clusters, func(a, b *fleet.Cluster) int { return strings.Compare(a.Name, b.Name) })
 		for _, cluster := range clusters {
-			if d := matcher.Match(cluster); d.Outcome == targeting.Matched {
-				target, values := c.target(w, full, cluster, d)
-				if values != nil {
-					w.values[names.ClusterNamespace(cluster.Namespace, cluster.Name)] = values
-				}
-				w.Targets = append(w.Targets, target)
-			}
+			c.addCluster(w, full, cluster, matcher.Match(cluster))
 		}
 	}
 	return nil
+}
+
+func (c *controller) addCluster(w *world, full *fleet.Bundle, cluster *fleet.Cluster, d targeting.Decision) {
+	namespace := names.ClusterNamespace(cluster.Namespace, cluster.Name)
+	switch d.Outcome {
+	case targeting.Matched:
+		target, values := c.target(w, full, cluster, d)
+		if values != nil {
+			w.values[namespace] = values
+		}
+		w.Targets = append(w.Targets, target)
+	case targeting.Unknown:
+		if _, err := c.deployments.Get(namespace, full.Name); err == nil {
+			w.undecided = append(w.undecided, undecided{cluster, d.Message})
+		}
+	case targeting.Unmatched, targeting.Excluded:
+	}
 }
 
 // target computes what the bundle deploys to one cluster. What is wrong with

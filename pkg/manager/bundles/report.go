@@ -64,6 +64,9 @@ func (c *controller) conclude(key kube.Key, w *world, plan rollout.Plan, err err
 		}
 		o.targets = append(o.targets, target)
 	}
+	for _, u := range w.undecided {
+		o.targets = append(o.targets, status.Target{Cluster: kube.KeyOf(u.cluster).String(), Held: u.message})
+	}
 	for _, p := range w.problems {
 		o.problems = append(o.problems, p.Field+": "+p.Message)
 	}

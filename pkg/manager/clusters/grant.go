@@ -39,7 +39,7 @@ func (c *controller) ensureShared(ctx context.Context) error {
 
 // ensureFinalizer makes sure that the cluster's deletion will be seen before anything is made for it.
 func (c *controller) ensureFinalizer(ctx context.Context, cluster *fleet.Cluster) error {
-	if slices.Contains(cluster.Finalizers, names.FinalizerCluster) {
+	if held(cluster) {
 		return nil
 	}
 	after := cluster.DeepCopy()

@@ -23,6 +23,10 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	if err != nil || cluster == nil {
 		return 0, err
 	}
+	if cluster.DeletionTimestamp == nil && !held(cluster) {
+		// The cache is behind: the finalizer comes before everything else, and its event wakes the cluster again.
+		return 0, nil
+	}
 	deployments, err := c.deployments.List(names.ClusterNamespace(key.Namespace, key.Name), labels.Everything())
 	if err != nil {
 		return 0, fmt.Errorf("listing deployments: %w", err)

@@ -3,6 +3,7 @@ package clusters
 import (
 	"errors"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -29,7 +30,10 @@ func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 	switch {
 	case e.New == nil:
 		c.forget(key)
-	case e.Old == nil, e.Old.UID != e.New.UID, e.Old.Generation != e.New.Generation, len(e.Old.Finalizers) != len(e.New.Finalizers):
+	case e.Old == nil, e.Old.UID != e.New.UID:
+		// What comes of it is reported.
+		c.access.Wake(key)
+	case e.Old.Generation != e.New.Generation, held(e.Old) && !held(e.New):
 		c.access.Wake(key)
 		c.status.Coalesce(key)
 	case reports(e.Old, e.New):
@@ -39,7 +43,7 @@ func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 
 // reports says whether a change of the cluster concerns its roll-up. A heartbeat does not, but for the first.
 func reports(before, after *fleet.Cluster) bool {
-	if before.Status.Agent.LastSeen.IsZero() != after.Status.Agent.LastSeen.IsZero() ||
+	if held(before) != held(after) || before.Status.Agent.LastSeen.IsZero() != after.Status.Agent.LastSeen.IsZero() ||
 		(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) {
 		return true
 	}
@@ -48,9 +52,18 @@ func reports(before, after *fleet.Cluster) bool {
 	return !equality.Semantic.DeepEqual(a, b)
 }
 
-// onNamespace wakes the cluster that needs the namespace when it goes or was changed by somebody.
+// held says whether the cluster has our finalizer.
+func held(cluster *fleet.Cluster) bool {
+	return slices.Contains(cluster.Finalizers, names.FinalizerCluster)
+}
+
+// onNamespace wakes the cluster that needs the namespace when it goes or was changed by somebody. A new one is ours, or
+// is met when we make ours.
 func (c *controller) onNamespace(e kube.Event[*corev1.Namespace]) {
-	if e.New != nil && e.Old != nil && (e.New.DeletionTimestamp != nil) == (e.Old.DeletionTimestamp != nil) &&
+	if e.Old == nil {
+		return
+	}
+	if e.New != nil && (e.New.DeletionTimestamp != nil) == (e.Old.DeletionTimestamp != nil) &&
 		maps.Equal(e.New.Labels, e.Old.Labels) && maps.Equal(e.New.Annotations, e.Old.Annotations) {
 		return
 	}

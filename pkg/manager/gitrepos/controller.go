@@ -142,7 +142,7 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	}
 	request, err := c.request(ctx, repo)
 	if err != nil {
-		st.outcome.fetchErr = err
+		st.outcome.known, st.outcome.fetchErr = true, err
 		return st, 0, err
 	}
 	next := schedule(repo, st, c.Clock.Now())
