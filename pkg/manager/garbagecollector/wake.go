@@ -64,11 +64,7 @@ func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
 
 func (c *controller) onDeployment(e kube.Event[*fleet.BundleDeployment]) {
 	bd := e.Object()
-	if e.Old != nil && (e.New == nil || !slices.Equal(kube.ContentsOf(e.Old), kube.ContentsOf(e.New))) {
-		for _, content := range kube.ContentsOf(e.Old) {
-			c.contentQueue.Wake(kube.Key{Name: content})
-		}
-	}
+	c.wakeContents(e)
 	key := kube.BundleOf(bd)
 	switch {
 	case e.New == nil:
@@ -82,6 +78,24 @@ func (c *controller) onDeployment(e kube.Event[*fleet.BundleDeployment]) {
 	case e.Old == nil || !maps.Equal(e.Old.Labels, e.New.Labels):
 		// A deployment that a late write has made is looked at like any other.
 		c.bundleQueue.Wake(key)
+	}
+}
+
+// wakeContents has the Contents looked at that the deployment no longer uses,
+// and those that it uses now: one may have been marked as unused meanwhile.
+func (c *controller) wakeContents(e kube.Event[*fleet.BundleDeployment]) {
+	var before, after []string
+	if e.Old != nil {
+		before = kube.ContentsOf(e.Old)
+	}
+	if e.New != nil {
+		after = kube.ContentsOf(e.New)
+	}
+	if slices.Equal(before, after) {
+		return
+	}
+	for _, content := range slices.Concat(before, after) {
+		c.contentQueue.Wake(kube.Key{Name: content})
 	}
 }
 
