@@ -83,10 +83,10 @@ func (r *references) checkIncluded(file string, k *types.Kustomization, trail []
 // checkFiles checks every field of a kustomization that names a file to read.
 func (r *references) checkFiles(file string, k *types.Kustomization) error {
 	refs := slices.Concat(k.Crds, k.Configurations, []string{k.OpenAPI["path"]})
-	for _, p := range k.PatchesStrategicMerge {
+	for _, p := range k.PatchesStrategicMerge { //nolint:staticcheck // deprecated, but everybody has it
 		refs = append(refs, string(p))
 	}
-	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
+	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) { //nolint:staticcheck // deprecated, but everybody has it
 		refs = append(refs, p.Path)
 	}
 	for _, p := range k.Replacements {
