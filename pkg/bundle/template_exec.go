@@ -190,7 +190,7 @@ func (m *meter) guard(fn guarded) any {
 		if len(results) == 2 && !results[1].IsNil() {
 			return fail(results[1].Interface().(error))
 		}
-		if _, err := m.inspect(results[0]); err != nil {
+		if err := m.inspect(results[0]); err != nil {
 			return fail(err)
 		}
 		return []reflect.Value{results[0], reflect.Zero(errorType)}
@@ -203,7 +203,7 @@ func (m *meter) before(fn guarded, args []reflect.Value) error {
 		return err
 	}
 	for _, arg := range args {
-		if _, err := m.inspect(arg); err != nil {
+		if err := m.inspect(arg); err != nil {
 			return err
 		}
 	}

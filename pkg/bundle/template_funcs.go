@@ -112,7 +112,9 @@ type library struct {
 	refused map[string]string
 }
 
-// functions returns the library, made once.
+// functions returns the library.
+//
+//nolint:gochecknoglobals // made once, never changed
 var functions = sync.OnceValue(func() library {
 	lib := library{guarded: map[string]guarded{}, builtin: map[string]bool{}, refused: refused()}
 	for _, name := range builtin() {

@@ -40,15 +40,15 @@ func (m *meter) spend(work int) error {
 }
 
 // inspect records the work of handling a value, or says that the value is too large or too deep.
-func (m *meter) inspect(v reflect.Value) (size, error) {
+func (m *meter) inspect(v reflect.Value) error {
 	s := measureValue(v)
 	switch {
 	case s.weight > maxSize:
-		return s, errTooLarge
+		return errTooLarge
 	case s.depth > maxDepth+1:
-		return s, errTooDeep
+		return errTooDeep
 	}
-	return s, m.spend(s.weight)
+	return m.spend(s.weight)
 }
 
 // size is the extent of a value with everything below it, where what is there twice counts twice.

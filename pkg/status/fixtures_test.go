@@ -38,6 +38,7 @@ func deployment(bundle, cluster string, state fleet.BundleState, changes ...func
 		bd.Spec.StagedDeploymentID = "newer"
 	case fleet.Modified:
 		bd.Status.NonModified = false
+	default: // Ready is what it is already, and no deployment is in another state
 	}
 	for _, change := range changes {
 		change(bd)

@@ -129,13 +129,15 @@ func addObjects(objects map[string]*object, bd *fleet.BundleDeployment) {
 	}
 	places := map[*object]place{}
 	for _, r := range bd.Status.Resources {
-		places[find(objects, r.APIVersion, r.Kind, r.Namespace, r.Name)] = place{cluster: cluster, state: usual}
+		places[find(objects, r)] = place{cluster: cluster, state: usual}
 	}
 	for _, m := range first(bd.Status.ModifiedStatus, maxNonReady) {
-		places[find(objects, m.APIVersion, m.Kind, m.Namespace, m.Name)] = place{cluster: cluster, state: modifiedState(m)}
+		id := fleet.BundleDeploymentResource{APIVersion: m.APIVersion, Kind: m.Kind, Namespace: m.Namespace, Name: m.Name}
+		places[find(objects, id)] = place{cluster: cluster, state: modifiedState(m)}
 	}
 	for _, n := range first(bd.Status.NonReadyStatus, maxNonReady) {
-		places[find(objects, n.APIVersion, n.Kind, n.Namespace, n.Name)] = place{
+		id := fleet.BundleDeploymentResource{APIVersion: n.APIVersion, Kind: n.Kind, Namespace: n.Namespace, Name: n.Name}
+		places[find(objects, id)] = place{
 			cluster: cluster, state: cmp.Or(clean(n.Summary.State, maxName), string(fleet.NotReady)),
 			error: n.Summary.Error, transitioning: n.Summary.Transitioning,
 			message: clean(strings.Join(first(n.Summary.Message, maxLines), ", "), maxItem),
@@ -158,9 +160,9 @@ func modifiedState(m fleet.ModifiedStatus) string {
 }
 
 // find returns the object, added if it is new.
-func find(objects map[string]*object, apiVersion, kind, namespace, name string) *object {
-	apiVersion, kind = clean(apiVersion, maxName), clean(kind, maxName)
-	namespace, name = clean(namespace, maxName), clean(name, maxName)
+func find(objects map[string]*object, r fleet.BundleDeploymentResource) *object {
+	apiVersion, kind := clean(r.APIVersion, maxName), clean(r.Kind, maxName)
+	namespace, name := clean(r.Namespace, maxName), clean(r.Name, maxName)
 	typ, id := strings.ToLower(kind), name
 	if group, _, ok := strings.Cut(apiVersion, "/"); ok {
 		typ = strings.ToLower(group) + "." + typ

@@ -2,6 +2,7 @@ package targeting
 
 import (
 	"encoding/json"
+	"slices"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
@@ -125,9 +126,8 @@ func (m *Matcher) all(cluster *fleet.Cluster) Decision {
 				decision = t.matched
 				continue
 			}
-			// A full slice expression, so that the first target's own list stays.
-			list := decision.Customizations
-			decision.Customizations = append(list[:len(list):len(list)], &m.spec.Targets[i])
+			// Not appended: the list is the first target's own.
+			decision.Customizations = slices.Concat(decision.Customizations, t.matched.Customizations)
 		}
 	}
 	harmless := notDeployed
