@@ -19,7 +19,7 @@ import (
 var env *harness.Environment
 
 func TestMain(m *testing.M) {
-	os.Exit(harness.Run(m, harness.Options{}, func(e *harness.Environment) { env = e }))
+	os.Exit(harness.Run(m, harness.Options{Manager: true}, func(e *harness.Environment) { env = e }))
 }
 
 // registered makes a cluster and returns its key and its namespace once its agent has access.

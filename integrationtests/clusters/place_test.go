@@ -18,7 +18,7 @@ import (
 )
 
 func TestClusterGetsItsPlace(t *testing.T) {
-	env.StartManager(t, nil)
+	t.Parallel()
 	workspace := env.Workspace(t)
 	key, namespace := registered(t, workspace, "c1")
 
@@ -55,7 +55,7 @@ func TestClusterGetsItsPlace(t *testing.T) {
 }
 
 func TestNamespaceOfSomebodyElseIsLeftAlone(t *testing.T) {
-	env.StartManager(t, nil)
+	t.Parallel()
 	workspace := env.Workspace(t)
 	namespace := names.ClusterNamespace(workspace, "c1")
 	theirs := env.Namespaces.Make(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"team": "a"}}})
@@ -83,7 +83,7 @@ func TestNamespaceOfSomebodyElseIsLeftAlone(t *testing.T) {
 }
 
 func TestNamespaceThatGoesIsMadeAnew(t *testing.T) {
-	env.StartManager(t, nil)
+	t.Parallel()
 	workspace := env.Workspace(t)
 	key, namespace := registered(t, workspace, "c1")
 	before, err := env.Namespaces.Get(t.Context(), "", namespace)
@@ -104,7 +104,7 @@ func TestNamespaceThatGoesIsMadeAnew(t *testing.T) {
 }
 
 func TestNothingIsLeftOfACluster(t *testing.T) {
-	env.StartManager(t, nil)
+	t.Parallel()
 	workspace := env.Workspace(t)
 	key, agentNamespace := imported(t, workspace, "c1")
 	namespace := names.ClusterNamespace(workspace, "c1")

@@ -68,7 +68,7 @@ type controller struct {
 const (
 	accessWorkers = 8
 	// importWorkers is generous: they mostly wait, and clusters that do not answer must not keep others waiting.
-	importWorkers = 64
+	importWorkers = 256
 	statusWorkers = 8
 )
 

@@ -1,0 +1,145 @@
+// Package restart tests that a manager which starts on a hub where nothing has changed writes nothing.
+package restart
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+var env *harness.Environment
+
+func TestMain(m *testing.M) {
+	os.Exit(harness.Run(m, harness.Options{}, func(e *harness.Environment) { env = e }))
+}
+
+func TestRestartWritesNothing(t *testing.T) {
+	manager := env.StartManager(t, nil)
+	workspace := env.Workspace(t)
+	env.ClusterGroups.Make(t, &fleet.ClusterGroup{
+		ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "all"},
+		Spec:       fleet.ClusterGroupSpec{Selector: &metav1.LabelSelector{}},
+	})
+	kubeconfig, err := os.ReadFile(env.ControlPlane.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		name := fmt.Sprintf("c%d", i)
+		cluster := harness.NewCluster(workspace, name, nil)
+		// The first two are imported, each into a namespace of the hub itself.
+		want := fleet.Condition{Type: fleet.ConditionProcessed, Status: metav1.ConditionTrue}
+		if i < 2 {
+			env.Secrets.Make(t, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: name}, Data: map[string][]byte{names.KeyImportKubeconfig: kubeconfig},
+			})
+			cluster.Spec.KubeConfigSecret, cluster.Spec.AgentNamespace = name, "agent-"+name
+			want.Type = fleet.ConditionImported
+		}
+		env.Clusters.Make(t, cluster)
+		env.Clusters.AwaitCondition(t, kube.Key{Namespace: workspace, Name: name}, want)
+	}
+	awaitQuiet(t)
+	manager.Stop(t)
+	before := awaitQuiet(t)
+	manager.Start()
+
+	// A lie about one cluster, which the manager corrects, shows that it is at work.
+	liar := kube.Key{Namespace: workspace, Name: "c4"}
+	env.Clusters.EditStatus(t, liar, func(c *fleet.Cluster) { c.Status.Display.ReadyBundles = "9/9" })
+	env.Clusters.Await(t, liar, func(c *fleet.Cluster) error {
+		if c.Status.Display.ReadyBundles != "0/0" {
+			return fmt.Errorf("it says %s", c.Status.Display.ReadyBundles)
+		}
+		return nil
+	})
+	want := map[string]int{"PATCH clusters/status": 2}
+	if got := since(before, awaitQuiet(t)); !maps.Equal(got, want) {
+		t.Errorf("the restart, the lie and its correction wrote %v, want %v", got, want)
+	}
+}
+
+// writes counts requests that write, by verb and what they write.
+type writes map[string]int
+
+// notOurs are kinds that others write while the hub rests, and reviews, which write nothing.
+var notOurs = regexp.MustCompile(`^(leases|events|.*reviews)$`)
+
+// awaitQuiet returns when nobody has written for a while.
+func awaitQuiet(t *testing.T) writes {
+	t.Helper()
+	var last writes
+	var quiet time.Time
+	harness.Eventually(t, "nothing is written any more", func(ctx context.Context) error {
+		now, err := countWrites(ctx)
+		if err != nil {
+			return err
+		}
+		if !maps.Equal(now, last) {
+			last, quiet = now, time.Now()
+		}
+		if time.Since(quiet) < 2*time.Second {
+			return errors.New("not quiet for long enough")
+		}
+		return nil
+	})
+	return last
+}
+
+// countWrites asks the API server for its own account of all kinds, those of Kubernetes included.
+func countWrites(ctx context.Context) (writes, error) {
+	data, err := env.Kubernetes.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's metrics: %w", err)
+	}
+	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
+	found := writes{}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		labels, ok := strings.CutPrefix(lines.Text(), "apiserver_request_total{")
+		if !ok {
+			continue
+		}
+		of := map[string]string{}
+		for _, match := range label.FindAllStringSubmatch(labels, -1) {
+			of[match[1]] = match[2]
+		}
+		if slices.Contains([]string{"GET", "LIST", "WATCH", "CONNECT"}, of["verb"]) || notOurs.MatchString(of["resource"]) {
+			continue
+		}
+		count, err := strconv.ParseFloat(labels[strings.LastIndexByte(labels, ' ')+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", lines.Text(), err)
+		}
+		found[strings.TrimSuffix(of["verb"]+" "+of["resource"]+"/"+of["subresource"], "/")] += int(count)
+	}
+	return found, lines.Err()
+}
+
+func since(before, after writes) map[string]int {
+	more := map[string]int{}
+	for what, count := range after {
+		if count != before[what] {
+			more[what] = count - before[what]
+		}
+	}
+	return more
+}
