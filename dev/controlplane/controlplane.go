@@ -183,9 +183,15 @@ func (c *Cluster) end(component Component, end func(*process.Process) error) err
 }
 
 // Running tells whether a component's process is there, ready or not.
-func (c *Cluster) Running(component Component) bool {
-	_, err := process.Find(c.runDir(), string(component))
-	return err == nil
+func (c *Cluster) Running(component Component) bool { return c.PID(component) != 0 }
+
+// PID is the process id of a component, 0 if it does not run.
+func (c *Cluster) PID(component Component) int {
+	running, err := process.Find(c.runDir(), string(component))
+	if err != nil {
+		return 0
+	}
+	return running.PID()
 }
 
 func (c *Cluster) check(component Component) error {

@@ -21,6 +21,9 @@ import (
 	"time"
 )
 
+// HealthPath answers when the server serves.
+const HealthPath = "/healthz"
+
 // maxPush bounds what one push may bring, in bytes.
 const maxPush = 1 << 30
 
@@ -108,6 +111,10 @@ type handler struct {
 
 // ServeHTTP answers one request of a git client.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == HealthPath {
+		_, _ = io.WriteString(w, "ok\n")
+		return
+	}
 	behaviour, err := h.behaviourOf(r.URL.Path)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
