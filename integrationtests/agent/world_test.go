@@ -212,7 +212,7 @@ func (w *world) fill(bd *fleet.BundleDeployment, a ask) {
 	}
 	bd.Spec.DeploymentID, bd.Spec.StagedDeploymentID, bd.Spec.StagedOptions = id, id, bd.Spec.Options
 	if a.values != "" {
-		bd.Spec.ValuesHash = bundle.DeploymentValuesHash([]byte(a.values), nil)
+		bd.Spec.ValuesHash = bundle.DeploymentValuesHash([]byte(a.values))
 		w.putSecret(&corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: bd.Name},
 			Data:       map[string][]byte{bundle.KeyValues: []byte(a.values)},

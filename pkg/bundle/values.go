@@ -40,7 +40,7 @@ func SplitValues(options fleet.BundleDeploymentOptions) (stripped fleet.BundleDe
 	helm := *options.Helm
 	helm.Values, helm.TemplateValues = nil, nil
 	options.Helm = &helm
-	return options, values, DeploymentValuesHash(values, nil)
+	return options, values, DeploymentValuesHash(values)
 }
 
 // JoinValues is the reverse of SplitValues: it returns the options with the values in place. Values may be empty.
@@ -61,14 +61,13 @@ func JoinValues(options fleet.BundleDeploymentOptions, values []byte) (fleet.Bun
 	return options, nil
 }
 
-// DeploymentValuesHash returns the digest, in hexadecimal, of the values and staged values of a deployment, as they
-// stand in its Secret. It is empty when both are.
-func DeploymentValuesHash(values, staged []byte) string {
-	if len(values)+len(staged) == 0 {
+// DeploymentValuesHash returns the digest, in hexadecimal, of the values that a deployment runs now, as they stand in
+// its Secret. It is empty when there are none. Staged values do not count: what runs does not change with them.
+func DeploymentValuesHash(values []byte) string {
+	if len(values) == 0 {
 		return ""
 	}
-	both := make([]byte, 0, len(values)+len(staged))
-	return sha256Hex(append(append(both, values...), staged...))
+	return sha256Hex(values)
 }
 
 // ExtractValues takes all values out of a bundle. It returns the bundle as it may be stored, with spec.valuesHash set,

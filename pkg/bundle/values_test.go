@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,21 +88,15 @@ func TestJoinValuesOfRubbish(t *testing.T) {
 }
 
 func TestDeploymentValuesHash(t *testing.T) {
-	if got := bundle.DeploymentValuesHash(nil, nil); got != "" {
-		t.Errorf("hash of nothing = %q", got)
+	if got := bundle.DeploymentValuesHash(nil); got != "" {
+		t.Errorf("no values have the digest %q", got)
 	}
-	values, staged := []byte(`{"a":1}`), []byte(`{"a":2}`)
-	hashes := map[string]bool{
-		bundle.DeploymentValuesHash(values, nil):    true,
-		bundle.DeploymentValuesHash(values, values): true,
-		bundle.DeploymentValuesHash(values, staged): true,
-		bundle.DeploymentValuesHash(staged, values): true,
+	values, others := []byte(`{"a":1}`), []byte(`{"a":2}`)
+	if bundle.DeploymentValuesHash(values) == bundle.DeploymentValuesHash(others) {
+		t.Error("different values have the same digest")
 	}
-	if len(hashes) != 4 {
-		t.Errorf("%d hashes of 4 pairs", len(hashes))
-	}
-	if string(values) != `{"a":1}` {
-		t.Error("DeploymentValuesHash() changed its argument")
+	if bundle.DeploymentValuesHash(values) != bundle.DeploymentValuesHash(slices.Clone(values)) {
+		t.Error("the same values have different digests")
 	}
 }
 

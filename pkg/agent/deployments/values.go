@@ -37,7 +37,7 @@ func (c *Controller) hubValues(ctx context.Context, bd *fleet.BundleDeployment) 
 		return nil, &HubError{Op: "reading the Secret with the values", Err: err}
 	}
 	values := secret.Data[bundle.KeyValues]
-	if bundle.DeploymentValuesHash(values, secret.Data[bundle.KeyStagedValues]) != bd.Spec.ValuesHash {
+	if bundle.DeploymentValuesHash(values) != bd.Spec.ValuesHash {
 		return nil, errValuesOutdated
 	}
 	return values, nil
