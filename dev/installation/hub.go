@@ -150,7 +150,7 @@ func (i *Installation) registerMember(ctx context.Context, hub *kube.Hub, member
 	return ensure(ctx, hub.ClusterGroups, everyone)
 }
 
-// connectAgent runs the agent of a cluster and returns when the hub has heard of it.
+// connectAgent runs the agent of a cluster and returns when the hub has heard of it and it looks after deployments.
 func (i *Installation) connectAgent(ctx context.Context, member Member) error {
 	if err := i.startProgram(ctx, agentPart(member.Name), healthz); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (i *Installation) connectAgent(ctx context.Context, member Member) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, "the agent to report", func(ctx context.Context) (string, error) {
+	err = await(ctx, "the agent to report", func(ctx context.Context) (string, error) {
 		cluster, err := hub.Clusters.Get(ctx, member.Workspace, member.Cluster)
 		if apierrors.IsNotFound(err) {
 			return "there is no Cluster yet", nil
@@ -169,6 +169,10 @@ func (i *Installation) connectAgent(ctx context.Context, member Member) error {
 		}
 		return fmt.Sprintf("the conditions of its Cluster are %v", cluster.Status.Conditions), nil
 	})
+	if err != nil {
+		return err
+	}
+	return i.startProgram(ctx, agentPart(member.Name), readyz)
 }
 
 // ensure creates the object if it is not there; what is there is the user's to change.

@@ -24,7 +24,7 @@ func main() {
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "playground:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:gocritic // nothing is deferred that the end of the process does not do
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // poll is how often an expectation is looked at, and so how exact the times are.
@@ -35,24 +34,25 @@ func missing(format string, args ...any) (outcome, error) {
 }
 
 // await watches all expectations at the same time, from now, the instant of the step's cause, and returns when
-// all are met. Each shows how long it took.
+// all are met. Each shows how long it took. The error names all that were not met.
 func (s *story) await(ctx context.Context, expectations ...expectation) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	group, groupCtx := errgroup.WithContext(ctx)
-	for _, e := range expectations {
+	errs := make([]error, len(expectations))
+	var waiting sync.WaitGroup
+	for i, e := range expectations {
 		task := s.printer.Start(e.what)
-		group.Go(func() error {
-			remark, err := e.await(groupCtx)
-			if err != nil {
+		waiting.Go(func() {
+			remark, err := e.await(ctx)
+			if errs[i] = err; err != nil {
 				task.Fail("")
-				return err
+				return
 			}
 			task.Done(remark)
-			return nil
 		})
 	}
-	return group.Wait()
+	waiting.Wait()
+	return errors.Join(errs...)
 }
 
 // unmet is the error of an expectation that was given up with the context.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -18,6 +19,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/dev/installation"
 	"github.com/flotilla-gitops/flotilla/dev/process"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
 
@@ -149,6 +151,7 @@ func (s *story) fail(ctx context.Context, number int, cause error, keep bool) er
 	if errors.Is(cause, context.Canceled) {
 		err = fmt.Errorf("interrupted in step %d", number)
 	} else {
+		s.showTrouble(ctx)
 		s.showLogs()
 	}
 	if !keep {
@@ -156,6 +159,37 @@ func (s *story) fail(ctx context.Context, number int, cause error, keep bool) er
 	}
 	s.printer.Println("\nThe logs are in " + s.LogDir() + ".")
 	return err
+}
+
+// showTrouble lists what the hub says is not as it should be.
+func (s *story) showTrouble(ctx context.Context) {
+	if s.hub == nil {
+		return
+	}
+	var lines []string
+	note := func(kind, key string, conditions []fleet.Condition) {
+		if !isReady(conditions) {
+			lines = append(lines, fmt.Sprintf("  %s %s: %s", kind, key, describe(conditions)))
+		}
+	}
+	if list, err := s.hub.GitRepos.List(ctx, "", nil); err == nil {
+		for _, o := range list.Items {
+			note("GitRepo", o.Name, o.Status.Conditions)
+		}
+	}
+	if list, err := s.hub.Bundles.List(ctx, "", nil); err == nil {
+		for _, o := range list.Items {
+			note("Bundle", o.Name, o.Status.Conditions)
+		}
+	}
+	if list, err := s.hub.BundleDeployments.List(ctx, "", nil); err == nil {
+		for _, o := range list.Items {
+			note("BundleDeployment", o.Namespace+"/"+o.Name, o.Status.Conditions)
+		}
+	}
+	if len(lines) > 0 {
+		s.printer.Println("\nWhat the hub says is not ready:\n" + strings.Join(lines, "\n"))
+	}
 }
 
 func (s *story) showLogs() {

@@ -77,10 +77,7 @@ func (s *story) gitRepoReady(commit string, desired int) expectation {
 			return outcome{}, err
 		}
 		summary := gitRepo.Status.Summary
-		ready := slices.ContainsFunc(gitRepo.Status.Conditions, func(c fleet.Condition) bool {
-			return c.Type == string(fleet.ConditionReady) && c.Status == "True"
-		})
-		if !ready || gitRepo.Status.Commit != commit || summary.DesiredReady != desired || summary.Ready != desired {
+		if !isReady(gitRepo.Status.Conditions) || gitRepo.Status.Commit != commit || summary.DesiredReady != desired || summary.Ready != desired {
 			return missing("it counts %d of %d ready, want %d, at commit %q; its conditions are %s",
 				summary.Ready, summary.DesiredReady, desired, gitRepo.Status.Commit, describe(gitRepo.Status.Conditions))
 		}
@@ -232,6 +229,12 @@ func (s *story) releases(ctx context.Context) (map[string]string, error) {
 
 func clusterNamespace(cluster string) string {
 	return names.ClusterNamespace(names.WorkspaceDefault, cluster)
+}
+
+func isReady(conditions []fleet.Condition) bool {
+	return slices.ContainsFunc(conditions, func(c fleet.Condition) bool {
+		return c.Type == string(fleet.ConditionReady) && c.Status == "True"
+	})
 }
 
 // describe writes conditions in one line.
