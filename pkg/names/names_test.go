@@ -19,7 +19,7 @@ func TestHelmRelease(t *testing.T) {
 		"opni/fleet-examples/fleets/opni/ui-plugin-operator-crd":           "opni-fleet-examples-fleets-opni-ui-plugin-opera-021f7",
 		"long-name-test-shortpath-with@char":                               "long-name-test-shortpath-with-char-031bab5e",
 		"long-name-test-shortpath-with+char":                               "long-name-test-shortpath-with-char-21c88393",
-		"long-name-test-0.App_ ":                                           "long-name-test-0-app-5bf6b3fb",
+		"long-name-test-0.App_\u0020":                                      "long-name-test-0-app-5bf6b3fb",
 		"long-name-test--App_-_12.factor":                                  "long-name-test-app-12-factor-0efbac37",
 		"bundle.name.example.com":                                          "bundle-name-example-com-645ef821",
 		"123456789012345678901234567890123456789012345678901234567890123a": "12345678901234567890123456789012345678901234567-eb12d",

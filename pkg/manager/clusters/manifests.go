@@ -113,6 +113,9 @@ func (m *agentManifests) addScheduling(cluster *fleet.Cluster, agent metav1.Obje
 
 func isSet(quantity string) bool { return quantity != "" && quantity != "0" }
 
+// metricsPort is where the agent answers probes and serves metrics.
+const metricsPort = "metrics"
+
 // agentDeployment returns the Deployment of the agent.
 func agentDeployment(cluster *fleet.Cluster, meta metav1.ObjectMeta, image string) *appsv1.Deployment {
 	one, nobody, no, yes := int32(1), int64(65532), false, true
@@ -131,7 +134,11 @@ func agentDeployment(cluster *fleet.Cluster, meta metav1.ObjectMeta, image strin
 			Name:            names.Agent,
 			Image:           imageFrom(cluster.Spec.PrivateRepoURL, image),
 			ImagePullPolicy: corev1.PullIfNotPresent,
-			Env:             agentEnv(cluster),
+			Args:            []string{"--namespace=" + meta.Namespace},
+			Env:             cluster.Spec.AgentEnvVars,
+			Ports:           []corev1.ContainerPort{{Name: metricsPort, ContainerPort: 8080, Protocol: corev1.ProtocolTCP}},
+			LivenessProbe:   probe("/healthz"),
+			ReadinessProbe:  probe("/readyz"),
 			Resources:       agentResources(cluster),
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Privileged: &no,
@@ -174,16 +181,12 @@ func agentLabels() map[string]string {
 	return map[string]string{"app": names.Agent, "app.kubernetes.io/name": names.Agent, "app.kubernetes.io/managed-by": names.FieldManager}
 }
 
-// agentEnv returns what the agent needs and what the user asks for; a variable of the user's wins.
-func agentEnv(cluster *fleet.Cluster) []corev1.EnvVar {
-	env := []corev1.EnvVar{{
-		Name:      "NAMESPACE",
-		ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}},
-	}}
-	env = slices.DeleteFunc(env, func(ours corev1.EnvVar) bool {
-		return slices.ContainsFunc(cluster.Spec.AgentEnvVars, func(theirs corev1.EnvVar) bool { return theirs.Name == ours.Name })
-	})
-	return append(env, cluster.Spec.AgentEnvVars...)
+// probe asks the agent itself how it is.
+func probe(path string) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString(metricsPort)}},
+		PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 6,
+	}
 }
 
 // agentAffinity prefers nodes that are marked for agents, unless the cluster says otherwise.

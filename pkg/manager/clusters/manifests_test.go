@@ -93,6 +93,9 @@ func TestManifestsByDefault(t *testing.T) {
 	if agent.Image != "flotilla-agent:v1" || pod.ServiceAccountName != "fleet-agent" || pod.HostNetwork || pod.PriorityClassName != "" {
 		t.Errorf("pod: %v", pod)
 	}
+	if !slices.Equal(agent.Args, []string{"--namespace=cattle-fleet-system"}) {
+		t.Errorf("args %v", agent.Args)
+	}
 	if !*agent.SecurityContext.ReadOnlyRootFilesystem || *agent.SecurityContext.AllowPrivilegeEscalation || !*pod.SecurityContext.RunAsNonRoot {
 		t.Error("the pod is not restricted")
 	}
@@ -115,12 +118,6 @@ func TestManifestsFollowTheSettings(t *testing.T) {
 		}, func(t *testing.T, m agentManifests) {
 			_, agent := podOf(t, m)
 			if !slices.Contains(agent.Env, corev1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy"}) {
-				t.Errorf("env %v", agent.Env)
-			}
-		}},
-		{"agentEnvVars that are ours", func(c *fleet.Cluster) { c.Spec.AgentEnvVars = []corev1.EnvVar{{Name: "NAMESPACE", Value: "x"}} }, func(t *testing.T, m agentManifests) {
-			_, agent := podOf(t, m)
-			if !slices.Equal(agent.Env, []corev1.EnvVar{{Name: "NAMESPACE", Value: "x"}}) {
 				t.Errorf("env %v", agent.Env)
 			}
 		}},

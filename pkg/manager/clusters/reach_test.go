@@ -13,7 +13,7 @@ import (
 
 func TestReach(t *testing.T) {
 	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return start.Add(d) }
+	at := start.Add
 	tests := []struct {
 		name  string
 		signs signs
