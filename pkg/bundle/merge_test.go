@@ -181,7 +181,7 @@ func TestMergeSharesNothing(t *testing.T) {
 // Merging customizations at once or one by one makes no difference.
 func TestMergeInSteps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
+	for range 500 {
 		a, b, c := randomOptions(t, r), randomOptions(t, r), randomOptions(t, r)
 		atOnce := bundle.Merge(a, b, c)
 		inSteps := bundle.Merge(bundle.Merge(a, b), c)

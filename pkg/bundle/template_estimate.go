@@ -50,7 +50,7 @@ func estimates() map[string]func(m *meter, args []reflect.Value) error {
 		"regexReplaceAllLiteral":     estimateRegexReplace,
 		"mustRegexReplaceAllLiteral": estimateRegexReplace,
 		// It is slow by design.
-		"derivePassword": func(m *meter, _ []reflect.Value) error { return m.spend(maxWork / 8) },
+		"derivePassword": func(m *meter, _ []reflect.Value) error { return m.spend(maxWork / 4) },
 	}
 }
 
