@@ -324,18 +324,15 @@ func TestNamespaceGoesWithTheDeploymentIfAsked(t *testing.T) {
 	}
 	env.BundleDeployments.Remove(t, alone)
 	env.BundleDeployments.Remove(t, one)
-	w.awaitRemoved(alone)
 	w.awaitRemoved(one)
-	if w.namespaceExists(own) {
-		t.Error("the namespace is left")
-	}
 	if !w.namespaceExists(shared) || w.configMapIn(shared, "two") == nil {
 		t.Error("the namespace was removed although another release is in it")
 	}
 	env.BundleDeployments.Remove(t, two)
+	w.awaitRemoved(alone)
 	w.awaitRemoved(two)
-	if w.namespaceExists(shared) {
-		t.Error("the namespace is left after its last release")
+	if w.namespaceExists(own) || w.namespaceExists(shared) {
+		t.Error("a namespace is left after its last release")
 	}
 }
 

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -395,11 +395,19 @@ func (c *counted) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(req)
 }
 
-// lines joins the texts of several manifests into one.
-func lines(manifests ...string) string {
-	var all bytes.Buffer
-	for _, m := range manifests {
-		all.WriteString("---\n" + m)
+// wait polls until ok says so, or gives up as harness.Eventually does, without
+// failing the test.
+func wait(ctx context.Context, ok func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, harness.Patience)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
 	}
-	return all.String()
+	return nil
 }

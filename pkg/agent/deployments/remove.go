@@ -140,10 +140,22 @@ func (c *Controller) lookLater(name string, left []release.Remaining) (time.Dura
 		for p := range r.places {
 			also = append(also, p)
 		}
-		wait = min(firstLook<<min(r.looks, 16), lastLook)
+		wait = lookAfter(r.looks)
 		r.looks++
 	})
 	return wait, c.watches.Want(name, resourcesOf(append(places, also...)))
+}
+
+// lookAfter returns the time to wait after the given number of looks in vain:
+// half as long again each time.
+func lookAfter(looks int) time.Duration {
+	wait := firstLook
+	for range looks {
+		if wait = wait * 3 / 2; wait > lastLook {
+			return lastLook
+		}
+	}
+	return wait
 }
 
 func objectsOf(left []release.Remaining) []release.Object {
