@@ -45,7 +45,7 @@ func (c *contents) dir(ctx context.Context, p place) error {
 		return c.fail(p.real, fmt.Sprintf("folders are nested more than %d deep", c.limits.MaxDepth))
 	}
 	if slices.Contains(p.above, p.real) {
-		return c.fail(p.real, "a symbolic link leads back to a folder that it is in")
+		return c.fail(path.Join(c.root, p.name), "the symbolic link leads back to a folder that it is in")
 	}
 	entries, err := fs.ReadDir(c.tree, p.real)
 	if err != nil {

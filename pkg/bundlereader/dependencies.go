@@ -97,7 +97,7 @@ func (b *builder) dependencyList(chart chartAt, file string) ([]dependency, erro
 	}
 	var list dependencyList
 	if err := yaml.Unmarshal(content, &list); err != nil {
-		return nil, &problem{Finding{Severity: Error, File: path.Join(chart.source, file), Line: lineOf(err), Message: parserText(err)}}
+		return nil, &problem{Finding{Severity: Error, File: path.Join(chart.source, file), Line: lineOf(content, err), Message: parserText(err)}}
 	}
 	return list.Dependencies, nil
 }

@@ -2,6 +2,7 @@ package bundlereader
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,9 @@ import (
 const (
 	maxOptionsBytes = 1 << 20
 	// maxNodes bounds a fleet.yaml with its aliases written out.
-	maxNodes = 200_000
+	maxNodes = 100_000
+	// maxWarnings is how many warnings about one file are worth reading.
+	maxWarnings = 20
 )
 
 // document is a fleet.yaml that has been read: what it says, and where.
@@ -41,17 +44,84 @@ func parseOptions(content []byte) (document, []Finding) {
 		return document{}, findings
 	}
 	doc := document{root: root}
-	err := yaml.Unmarshal(content, &doc.options)
+	if quoteTexts(root, reflect.TypeFor[fleet.FleetYAML]()) {
+		quoted, err := yamlv3.Marshal(root)
+		if err != nil {
+			return document{}, oneError(0, parserText(err))
+		}
+		content = quoted
+	}
+	err := decode(content, &doc.options)
 	if err == nil {
 		return doc, append(findings, unknownFields(root)...)
 	}
-	if root == nil {
-		return document{}, oneError(lineOf(err), parserText(err))
+	if root != nil {
+		if wrong, ok := wrongType(root, reflect.TypeFor[fleet.FleetYAML](), ""); ok && wrong.Field != "" {
+			return document{}, append(findings, wrong)
+		}
 	}
-	if wrong, ok := wrongType(root, reflect.TypeFor[fleet.FleetYAML](), ""); ok {
-		return document{}, append(findings, wrong)
+	return document{}, append(findings, oneError(lineOf(content, err), parserText(err))...)
+}
+
+// decode reads YAML the way Kubernetes does, as JSON.
+func decode(content []byte, into any) error {
+	data, err := yaml.YAMLToJSON(content)
+	if err != nil {
+		return err
 	}
-	return document{}, append(findings, oneError(lineOf(err), parserText(err))...)
+	return json.Unmarshal(data, into)
+}
+
+// quoteTexts makes texts of numbers and booleans where the field takes a text,
+// in the way they are written: version 1.10 is not version 1.1. It reports
+// whether there were any.
+func quoteTexts(node *yamlv3.Node, t reflect.Type) bool {
+	if node == nil {
+		return false
+	}
+	t = pointed(t)
+	switch {
+	case node.Kind == yamlv3.ScalarNode && t.Kind() == reflect.String:
+		isText := node.Tag == "!!str" && node.Style != 0 || node.Tag == "!!null"
+		if isText || node.Tag == "!!str" && !looksOtherwise(node.Value) {
+			return false
+		}
+		node.Tag, node.Style = "!!str", yamlv3.DoubleQuotedStyle
+		return true
+	case node.Kind == yamlv3.SequenceNode && t.Kind() == reflect.Slice:
+		changed := false
+		for _, item := range node.Content {
+			changed = quoteTexts(item, t.Elem()) || changed
+		}
+		return changed
+	case node.Kind == yamlv3.MappingNode:
+		changed := false
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if kind, ok := valueType(t, node.Content[i].Value); ok {
+				changed = quoteTexts(node.Content[i+1], kind) || changed
+			}
+		}
+		return changed
+	}
+	return false
+}
+
+// looksOtherwise says whether an older YAML takes a plain text for a boolean.
+func looksOtherwise(text string) bool {
+	switch strings.ToLower(text) {
+	case "y", "n", "yes", "no", "on", "off":
+		return true
+	}
+	return false
+}
+
+// valueType is the type of a field of a struct, or of the values of a map.
+func valueType(t reflect.Type, key string) (reflect.Type, bool) {
+	if t.Kind() == reflect.Map {
+		return t.Elem(), true
+	}
+	f, ok := find(fields(t), key)
+	return f.kind, ok
 }
 
 // parseNodes returns the tree of the first document of a file. The findings
@@ -64,11 +134,10 @@ func parseNodes(content []byte) (*yamlv3.Node, []Finding) {
 		return nil, nil
 	case err != nil:
 		// The two parsers differ in rare cases; the other one decides.
-		var anything any
-		if yaml.Unmarshal(content, &anything) == nil {
+		if _, err = yaml.YAMLToJSON(content); err == nil {
 			return nil, nil
 		}
-		return nil, oneError(lineOf(err), parserText(err))
+		return nil, oneError(lineOf(content, err), parserText(err))
 	}
 	if len(file.Content) == 0 {
 		return nil, nil
@@ -158,11 +227,11 @@ func (w *fieldWalk) mapping(node *yamlv3.Node, t reflect.Type, prefix string) {
 		}
 		f, ok := find(known, key.Value)
 		if !ok {
-			w.warn(key, prefix, unknownText(key.Value, suggest(known, w.elsewhere, key.Value)))
+			w.warn(key, prefix, func() string { return unknownText(key.Value, suggest(known, w.elsewhere, key.Value)) })
 			continue
 		}
 		if line, twice := first[f.name]; twice {
-			w.warn(key, prefix, fmt.Sprintf("the field is already set in line %d; the last one counts", line))
+			w.warn(key, prefix, func() string { return fmt.Sprintf("the field is already set in line %d; the last one counts", line) })
 		}
 		first[f.name] = key.Line
 		w.node(value, f.kind, prefix+f.name+".")
@@ -180,12 +249,27 @@ func (w *fieldWalk) merged(value *yamlv3.Node, t reflect.Type, prefix string) {
 	w.node(value, t, prefix)
 }
 
-func (w *fieldWalk) warn(key *yamlv3.Node, prefix, message string) {
-	w.findings = append(w.findings, Finding{Severity: Warning, Line: key.Line, Column: key.Column, Field: prefix + key.Value, Message: message})
+// warn adds a warning, as long as there are few.
+func (w *fieldWalk) warn(key *yamlv3.Node, prefix string, message func() string) {
+	switch {
+	case len(w.findings) < maxWarnings:
+		w.findings = append(w.findings, Finding{Severity: Warning, Line: key.Line, Column: key.Column, Field: prefix + shorten(key.Value), Message: message()})
+	case len(w.findings) == maxWarnings:
+		w.findings = append(w.findings, Finding{Severity: Warning, Line: key.Line, Column: key.Column, Message: "there are more fields that are unknown or set twice"})
+	}
+}
+
+// shorten keeps a name from outside at a length that can be shown.
+func shorten(name string) string {
+	const maxShown = 60
+	if len(name) <= maxShown {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxShown], "") + "…"
 }
 
 func unknownText(name, suggestion string) string {
-	text := fmt.Sprintf("there is no field %q, so it is ignored", name)
+	text := fmt.Sprintf("there is no field %q, so it is ignored", shorten(name))
 	if suggestion != "" {
 		text += fmt.Sprintf("; did you mean %q?", suggestion)
 	}
@@ -202,30 +286,27 @@ func wrongType(node *yamlv3.Node, t reflect.Type, path string) (Finding, bool) {
 	if err != nil {
 		return Finding{}, false
 	}
-	if err = yaml.Unmarshal(text, reflect.New(t).Interface()); err == nil {
+	if err = decode(text, reflect.New(t).Interface()); err == nil {
 		return Finding{}, false
 	}
 	t = pointed(t)
-	known := fields(t)
 	for i, child := range node.Content {
+		kind, at := t, path
 		switch {
 		case node.Kind == yamlv3.SequenceNode && t.Kind() == reflect.Slice:
-			if wrong, ok := wrongType(child, t.Elem(), fmt.Sprintf("%s[%d]", path, i)); ok {
-				return wrong, true
-			}
+			kind, at = t.Elem(), fmt.Sprintf("%s[%d]", path, i)
 		case node.Kind == yamlv3.MappingNode && i%2 == 1:
+			var ok bool
 			key := node.Content[i-1].Value
-			kind := t
-			if f, ok := find(known, key); ok {
-				kind = f.kind
-			} else if t.Kind() == reflect.Map {
-				kind = t.Elem()
-			} else {
+			if kind, ok = valueType(t, key); !ok {
 				continue
 			}
-			if wrong, ok := wrongType(child, kind, strings.TrimPrefix(path+"."+key, ".")); ok {
-				return wrong, true
-			}
+			at = strings.TrimPrefix(path+"."+key, ".")
+		default:
+			continue
+		}
+		if wrong, ok := wrongType(child, kind, at); ok {
+			return wrong, true
 		}
 	}
 	return Finding{
@@ -271,13 +352,24 @@ func describe(t reflect.Type) string {
 // parserLine finds the line in a message of a YAML parser.
 var parserLine = regexp.MustCompile(`line (\d+):?\s*`)
 
-func lineOf(err error) int {
-	found := parserLine.FindStringSubmatch(err.Error())
-	if found == nil {
+// lineOf returns the line that a parser complains about, or 0. The parser
+// counts from 0 where grammar, not spelling, is the matter, and does not speak
+// of the first line.
+func lineOf(content []byte, err error) int {
+	text := err.Error()
+	found := parserLine.FindStringSubmatch(text)
+	switch {
+	case found == nil && strings.Contains(text, "yaml: ") && !strings.Contains(text, "anchor"):
+		return 1
+	case found == nil:
 		return 0
 	}
 	line, _ := strconv.Atoi(found[1])
-	return line
+	if strings.Contains(text, "did not find expected") {
+		line++
+	}
+	// What is missing at the end is missed after the last line.
+	return min(line, bytes.Count(bytes.TrimRight(content, "\n"), []byte("\n"))+1)
 }
 
 // parserText is a message of a YAML parser without what is said elsewhere.

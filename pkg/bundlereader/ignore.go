@@ -1,11 +1,17 @@
 package bundlereader
 
 import (
+	"fmt"
 	"path"
 	"strings"
 )
 
-const ignoreFile = ".fleetignore"
+const (
+	ignoreFile = ".fleetignore"
+	// maxPatterns bounds the patterns of one file: each is compared with every
+	// name below.
+	maxPatterns = 1000
+)
 
 // pattern is one line of a .fleetignore. It is compared with the last part of
 // a path only.
@@ -38,6 +44,9 @@ func parseIgnore(content string) (patterns []pattern, findings []Finding) {
 		line = trimBlanks(strings.TrimSuffix(line, "\r"))
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
+		}
+		if len(patterns) >= maxPatterns || len(findings) >= maxWarnings {
+			return patterns, append(findings, Finding{Severity: Error, Line: number, Message: fmt.Sprintf("the file has more than %d patterns, or too many mistakes", maxPatterns)})
 		}
 		p := pattern{glob: line}
 		if dir, ok := strings.CutSuffix(line, "/*"); ok {

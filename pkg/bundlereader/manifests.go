@@ -79,7 +79,7 @@ func parseManifest(content []byte) (line int, message string) {
 			continue
 		}
 		if _, err := yaml.YAMLToJSON(document); err != nil {
-			return start + max(lineOf(err), 1), parserText(err)
+			return start + max(lineOf(document, err), 1), parserText(err)
 		}
 		// What stands behind the marker belongs to the document it begins.
 		start, document = number-1, append([]byte("   "), text[3:]...)

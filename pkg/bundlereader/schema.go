@@ -64,6 +64,10 @@ func find(known []field, name string) (field, bool) {
 // be, or "" if none is close. Fields elsewhere in the file count if they have
 // exactly this name.
 func suggest(known []field, elsewhere map[string]string, name string) string {
+	const maxName = 64
+	if len(name) > maxName {
+		return ""
+	}
 	lower := strings.ToLower(name)
 	best, bestDistance := "", max(1, len(name)/3)+1
 	for _, f := range known {

@@ -45,7 +45,7 @@ func (b *builder) valuesFile(name string, field ...any) (map[string]any, error) 
 	}
 	data, err := yaml.YAMLToJSON(content)
 	if err != nil {
-		return nil, &problem{Finding{Severity: Error, File: real, Line: lineOf(err), Message: parserText(err)}}
+		return nil, &problem{Finding{Severity: Error, File: real, Line: lineOf(content, err), Message: parserText(err)}}
 	}
 	var values fleet.GenericMap
 	if err := json.Unmarshal(data, &values); err != nil {
