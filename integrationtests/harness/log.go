@@ -11,6 +11,7 @@ import (
 // LogOf returns a logger whose lines are shown when the test fails, and only then. Unlike t.Log it may be written to by what
 // outlives the test for a moment.
 func LogOf(t testing.TB) logrus.FieldLogger {
+	t.Helper()
 	lines := &lines{}
 	t.Cleanup(func() {
 		if t.Failed() {
