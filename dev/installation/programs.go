@@ -1,6 +1,7 @@
 package installation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,11 +58,12 @@ func (i *Installation) build(ctx context.Context) error {
 		return fmt.Errorf("making folder: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(fresh) }()
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", fresh+string(filepath.Separator),
+	cmd := exec.Command("go", "build", "-o", fresh+string(filepath.Separator),
 		"./cmd/manager", "./cmd/agent", "./dev/gitserver/git-server")
-	cmd.Dir = i.root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("compiling: %w\n%s", errors.Join(err, ctx.Err()), out)
+	var output bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = i.root, &output, &output
+	if err := process.Run(ctx, cmd); err != nil {
+		return fmt.Errorf("compiling: %w\n%s", err, &output)
 	}
 	programs, err := os.ReadDir(fresh)
 	if err != nil {

@@ -283,3 +283,49 @@ func TestAwaitReady(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 }
+
+func TestRun(t *testing.T) {
+	command := func(script string) *exec.Cmd { return exec.Command("sh", "-c", script) }
+	if err := process.Run(t.Context(), command("exit 0")); err != nil {
+		t.Errorf("a command that succeeds: %v", err)
+	}
+	var exit *exec.ExitError
+	if err := process.Run(t.Context(), command("exit 3")); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Errorf("a command that fails: %v", err)
+	}
+	if err := process.Run(t.Context(), exec.Command("/no/such/program")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a command that is not there: %v", err)
+	}
+}
+
+func TestRunEndsWhatTheCommandStarted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// The output stays open as long as any of the two shells lives.
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command("sh", "-c", "sh -c 'echo $$; sleep 3600; true' & wait")
+	cmd.Stdout = out
+	ended := make(chan error)
+	go func() { ended <- process.Run(ctx, cmd) }()
+	var child int
+	eventually(t, "the command starts another", func() bool {
+		said, err := os.ReadFile(out.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, err = strconv.Atoi(strings.TrimSpace(string(said)))
+		return err == nil
+	})
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	eventually(t, "what the command started ends", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
+}

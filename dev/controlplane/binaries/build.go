@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
+	"github.com/flotilla-gitops/flotilla/dev/process"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 )
 
@@ -27,12 +27,9 @@ func (r recipe) build(ctx context.Context, p program, target string, task *progr
 	defer func() { _ = os.Remove(temporary) }()
 	args := append([]string{"build", "-v", "-o", temporary}, r.flags...)
 	output := &buildOutput{task: task}
-	cmd := r.command(ctx, append(args, p.pkg)...)
+	cmd := r.command(append(args, p.pkg)...)
 	cmd.Stderr = output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("compiling %s: %w", p.name, ctx.Err())
-		}
+	if err := process.Run(ctx, cmd); err != nil {
 		return fmt.Errorf("compiling %s: %w\n%s", p.name, err, output.tail())
 	}
 	if err := os.Rename(temporary, target); err != nil {
@@ -54,22 +51,21 @@ func removeLeftovers(target string) {
 
 // moduleDir returns where Go keeps the source of a module that the recipe builds from.
 func (r recipe) moduleDir(ctx context.Context, path string) (string, error) {
-	out, err := r.command(ctx, "list", "-m", "-f", "{{.Dir}}", path).Output()
-	if err != nil {
-		return "", fmt.Errorf("finding the source of %s: %w", path, err)
+	var out, complaint bytes.Buffer
+	cmd := r.command("list", "-m", "-f", "{{.Dir}}", path)
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := process.Run(ctx, cmd); err != nil {
+		return "", fmt.Errorf("finding the source of %s: %w\n%s", path, err, &complaint)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return strings.TrimSpace(out.String()), nil
 }
 
-// command runs the go tool in the build module, apart from the workspace and from C: the programs then
+// command prepares the go tool to run in the build module, apart from the workspace and from C: the programs then
 // depend on nothing of this machine.
-func (r recipe) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", args...)
+func (r recipe) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("go", args...)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
-	// The whole group, compilers included, goes when the context ends.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
 }
 

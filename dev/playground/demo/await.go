@@ -36,7 +36,7 @@ func missing(format string, args ...any) (outcome, error) {
 // await watches all expectations at the same time, from now, the instant of the step's cause, and returns when
 // all are met. Each shows how long it took. The error names all that were not met.
 func (s *story) await(ctx context.Context, expectations ...expectation) error {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	ctx, cancel := context.WithTimeout(ctx, s.deadline)
 	defer cancel()
 	errs := make([]error, len(expectations))
 	var waiting sync.WaitGroup

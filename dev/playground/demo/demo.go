@@ -6,6 +6,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,8 @@ import (
 )
 
 const (
-	// deadline is how long the slowest expectation of a step may take.
-	deadline = time.Minute
+	// defaultDeadline is how long the slowest expectation of a step may take.
+	defaultDeadline = time.Minute
 	// cleanUpTimeout is for what happens after a failure or a Ctrl-C.
 	cleanUpTimeout = time.Minute
 	logLines       = 12
@@ -37,13 +38,16 @@ type Options struct {
 	Out io.Writer
 	// Keep leaves the installation running in the end.
 	Keep bool
+	// Deadline is how long a step may wait for what must become true; zero means a minute.
+	Deadline time.Duration
 }
 
 // story is what the steps share.
 type story struct {
 	*installation.Installation
-	printer *progress.Printer
-	hub     *kube.Hub
+	printer  *progress.Printer
+	deadline time.Duration
+	hub      *kube.Hub
 	// clusters are clients by name of the cluster.
 	clusters map[string]kubernetes.Interface
 }
@@ -57,7 +61,10 @@ type step struct {
 // Run brings the installation up, tells the story and removes everything. An installation that runs already is
 // used and left running. After a failure the logs stay, and the error says what was waited for in vain.
 func Run(ctx context.Context, i *installation.Installation, options Options) error {
-	s := &story{Installation: i, printer: progress.New(options.Out), clusters: map[string]kubernetes.Interface{}}
+	s := &story{
+		Installation: i, printer: progress.New(options.Out), clusters: map[string]kubernetes.Interface{},
+		deadline: cmp.Or(options.Deadline, defaultDeadline),
+	}
 	keep := options.Keep || isUp(i)
 	began := time.Now()
 	steps := []step{
