@@ -154,10 +154,12 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 		next = schedule(repo, st, c.Clock.Now())
 	}
 	checks := c.askedChecks(kube.KeyOf(repo))
-	if st.upToDate(repo, checks) {
-		return st, next.in, nil
+	again, in := st.retryDue(c.Clock.Now())
+	if st.upToDate(repo, checks) && !again {
+		return st, sooner(next.in, in), nil
 	}
 	st.checks = checks
 	st, err = c.bring(ctx, repo, st, request, tree)
-	return st, next.in, err
+	_, in = st.retryDue(c.Clock.Now())
+	return st, sooner(next.in, in), err
 }

@@ -77,6 +77,10 @@ func (c *controller) bring(ctx context.Context, repo *fleet.GitRepo, st state, r
 	if st.outcome.writeErr = writeErr; writeErr != nil {
 		return st, writeErr
 	}
+	if st.outcome.commit != st.commit {
+		st.failures = 0
+	}
+	st = st.readAgain(len(result.Failed) > 0, c.Clock.Now())
 	st.outcome.commit, st.outcome.force = st.commit, repo.Spec.ForceSyncGeneration
 	if len(plan.Refused) == 0 {
 		st.brought = broughtKey(repo, st.commit)

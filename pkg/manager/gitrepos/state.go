@@ -34,6 +34,11 @@ type state struct {
 	// checks how many checks had been asked for by then.
 	brought string
 	checks  int
+	// failures counts how often in a row some folder of this commit could not
+	// be read, and retry is when to try again: the cause may be a chart
+	// repository that is away.
+	failures int
+	retry    time.Time
 	outcome outcome
 }
 
@@ -66,6 +71,44 @@ func (o outcome) differs(p outcome) bool {
 		fmt.Sprint(o.writeErr) != fmt.Sprint(p.writeErr) ||
 		!slices.Equal(o.findings, p.findings) || !slices.Equal(o.emptyPaths, p.emptyPaths) ||
 		!slices.Equal(o.kept, p.kept) || !slices.Equal(o.conflicts, p.conflicts)
+}
+
+// Retries of folders that could not be read start at minRetry, double each
+// time, and stay at maxRetry.
+const (
+	minRetry = 5 * time.Second
+	maxRetry = 5 * time.Minute
+)
+
+// readAgain notes that the commit was read, and computes when to read it again
+// if some of its folders failed.
+func (s state) readAgain(failed bool, now time.Time) state {
+	if !failed {
+		s.failures, s.retry = 0, time.Time{}
+		return s
+	}
+	const doublings = 6 // enough to reach maxRetry
+	s.retry = now.Add(min(minRetry<<min(s.failures, doublings), maxRetry))
+	s.failures++
+	return s
+}
+
+// retryDue says whether folders that failed are to be read again now, and else
+// when: zero for never.
+func (s state) retryDue(now time.Time) (due bool, in time.Duration) {
+	if s.retry.IsZero() {
+		return false, 0
+	}
+	left := s.retry.Sub(now)
+	return left <= 0, max(left, 0)
+}
+
+// sooner returns the shorter of two waits, of which zero is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
 }
 
 // upToDate says whether the bundles of the newest commit are written for the
