@@ -16,7 +16,6 @@ import (
 	"github.com/rancher/wrangler/v3/pkg/generic"
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -117,10 +116,7 @@ func (c *controller) grant(ctx context.Context, key kube.Key) (time.Duration, er
 	}
 	c.own(cluster)
 	err = c.place(ctx, cluster)
-	if apierrors.IsConflict(err) {
-		return 0, err
-	}
-	c.conclude(cluster, func(o *outcome) { o.processed = resultOf(err, ReasonProcessed, ReasonHubError) })
+	c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.placed(cluster, err) })
 	if err == nil {
 		c.imports.Wake(key)
 	}
@@ -153,15 +149,7 @@ func (c *controller) bringAgent(ctx context.Context, key kube.Key) (time.Duratio
 		return 0, nil
 	}
 	next, installed, err := c.ensureAgent(ctx, cluster)
-	if apierrors.IsConflict(err) || ctx.Err() != nil {
-		return 0, err
-	}
-	c.conclude(cluster, func(o *outcome) {
-		o.imported = resultOf(err, ReasonImported, ReasonHubError)
-		if err == nil {
-			o.installed = installed
-		}
-	})
+	c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.brought(cluster, installed, err) })
 	return next, err
 }
 

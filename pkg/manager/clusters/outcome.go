@@ -1,6 +1,10 @@
 package clusters
 
 import (
+	"errors"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
@@ -13,6 +17,58 @@ type outcome struct {
 	processed, imported *status.Result
 	// installed describes the agent that was installed; nil if that is not known.
 	installed *installation
+}
+
+// placed returns the outcome after an attempt to give the cluster its place on the hub.
+func (o outcome) placed(cluster *fleet.Cluster, err error) outcome {
+	o.processed = resultOf(err, ReasonProcessed, orTold(o.processed, cluster, fleet.ConditionProcessed))
+	return o
+}
+
+// brought returns the outcome after an attempt to install the agent.
+func (o outcome) brought(cluster *fleet.Cluster, installed *installation, err error) outcome {
+	o.imported = resultOf(err, ReasonImported, orTold(o.imported, cluster, fleet.ConditionImported))
+	if err == nil {
+		o.installed = installed
+	}
+	return o
+}
+
+// resultOf says to a user what an attempt came to. A cluster that was fine before stays so while the hub itself fails:
+// the attempt is made again, and nothing is known about the cluster.
+func resultOf(err error, done string, before *status.Result) *status.Result {
+	var asked *problem
+	switch {
+	case err == nil:
+		return &status.Result{OK: true, Reason: done}
+	case errors.As(err, &asked):
+		return &status.Result{Reason: asked.Reason, Message: asked.Message}
+	case before != nil && before.OK:
+		return before
+	default:
+		return &status.Result{Reason: ReasonHubError, Message: err.Error()}
+	}
+}
+
+func orTold(result *status.Result, cluster *fleet.Cluster, kind string) *status.Result {
+	if result != nil {
+		return result
+	}
+	return told(cluster, kind)
+}
+
+// told returns what the condition of the cluster says, from before a restart; nil if there is none.
+func told(cluster *fleet.Cluster, kind string) *status.Result {
+	condition := status.Get(cluster.Status.Conditions, kind)
+	if condition == nil {
+		return nil
+	}
+	return &status.Result{OK: condition.Status == metav1.ConditionTrue, Reason: condition.Reason, Message: condition.Message}
+}
+
+// homeless says that the namespace which the cluster needs is not the cluster's, so that nothing may be deployed to it.
+func (o outcome) homeless() bool {
+	return o.processed != nil && (o.processed.Reason == ReasonNamespaceConflict || o.processed.Reason == ReasonNamespaceTerminating)
 }
 
 // differs says whether the other outcome would be reported otherwise.

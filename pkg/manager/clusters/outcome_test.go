@@ -1,6 +1,8 @@
 package clusters
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +31,53 @@ func TestOutcomeDiffers(t *testing.T) {
 		if got := tt.a.differs(tt.b); got != tt.want {
 			t.Errorf("%s: differs = %v", tt.name, got)
 		}
+	}
+}
+
+func TestResultOf(t *testing.T) {
+	hub := errors.New("hub is away")
+	wrong := fmt.Errorf("wrapped: %w", &problem{ReasonUnreachable, "no answer"})
+	fine := &status.Result{OK: true, Reason: ReasonImported}
+	failed := &status.Result{Reason: ReasonForbidden, Message: "no"}
+	tests := []struct {
+		name   string
+		err    error
+		before *status.Result
+		want   status.Result
+	}{
+		{"success", nil, nil, status.Result{OK: true, Reason: ReasonImported}},
+		{"success after a failure", nil, failed, status.Result{OK: true, Reason: ReasonImported}},
+		{"a user's problem", wrong, fine, status.Result{Reason: ReasonUnreachable, Message: "no answer"}},
+		{"the hub fails a new cluster", hub, nil, status.Result{Reason: ReasonHubError, Message: "hub is away"}},
+		{"the hub fails a cluster that was fine", hub, fine, *fine},
+		{"the hub fails a cluster that was not", hub, failed, status.Result{Reason: ReasonHubError, Message: "hub is away"}},
+	}
+	for _, tt := range tests {
+		if got := resultOf(tt.err, ReasonImported, tt.before); *got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, *got, tt.want)
+		}
+	}
+}
+
+// After a restart, what the conditions say stands until something else is known.
+func TestOutcomeAfterARestart(t *testing.T) {
+	cluster := newCluster(func(c *fleet.Cluster) {
+		c.Status.Conditions = []fleet.Condition{{Type: fleet.ConditionProcessed, Status: "True", Reason: ReasonProcessed}}
+	})
+	o := outcome{}.placed(cluster, errors.New("hub is away"))
+	if !o.processed.OK || o.homeless() {
+		t.Errorf("the cluster lost its place because the hub failed: %+v", o.processed)
+	}
+	o = o.placed(cluster, &problem{ReasonNamespaceTerminating, "gone"})
+	if o.processed.OK || !o.homeless() {
+		t.Errorf("the cluster keeps a namespace that goes: %+v", o.processed)
+	}
+	o = o.brought(cluster, &installation{generation: 3}, nil)
+	if !o.imported.OK || o.installed.generation != 3 {
+		t.Errorf("import: %+v", o)
+	}
+	if o = o.brought(cluster, nil, &problem{ReasonUnreachable, "no answer"}); o.installed == nil {
+		t.Error("an agent that could not be reached lost its settings")
 	}
 }
 

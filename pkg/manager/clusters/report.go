@@ -2,8 +2,8 @@ package clusters
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,8 +42,7 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 		Cluster: after, Deployments: deployments, Namespace: o.namespaceOf(cluster),
 		Processed: o.processed, Imported: o.imported, Now: metav1.NewTime(c.Clock.Now()),
 	})
-	if o.processed != nil && !o.processed.OK {
-		// Nothing may be deployed to a namespace that is not the cluster's.
+	if o.homeless() {
 		after.Status.Namespace = ""
 	}
 	if o.installed != nil {
@@ -61,26 +60,16 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	return reached.recheck, nil
 }
 
-// resultOf says to a user what an attempt came to.
-func resultOf(err error, done, failed string) *status.Result {
-	var told *problem
-	switch {
-	case err == nil:
-		return &status.Result{OK: true, Reason: done}
-	case errors.As(err, &told):
-		return &status.Result{Reason: told.Reason, Message: told.Message}
-	default:
-		return &status.Result{Reason: failed, Message: err.Error()}
+// conclude notes what an attempt came to, has it reported if it is news, and tells of it.
+func (c *controller) conclude(ctx context.Context, cluster *fleet.Cluster, err error, next func(outcome) outcome) {
+	if apierrors.IsConflict(err) || ctx.Err() != nil {
+		// Tried again at once, or stopping: it came to nothing.
+		return
 	}
-}
-
-// conclude changes the outcome of a cluster, has it reported if it differs, and tells of what came or went.
-func (c *controller) conclude(cluster *fleet.Cluster, change func(*outcome)) {
 	key := kube.KeyOf(cluster)
 	c.mu.Lock()
 	before := c.outcomes[key]
-	after := before
-	change(&after)
+	after := next(before)
 	c.outcomes[key] = after
 	c.mu.Unlock()
 	if !before.differs(after) {
@@ -94,9 +83,7 @@ func (c *controller) conclude(cluster *fleet.Cluster, change func(*outcome)) {
 // tell writes an event where a result is new. After a restart it is compared with the condition.
 func (c *controller) tell(cluster *fleet.Cluster, kind string, before, after *status.Result) {
 	if before == nil {
-		if condition := status.Get(cluster.Status.Conditions, kind); condition != nil {
-			before = &status.Result{OK: condition.Status == metav1.ConditionTrue, Reason: condition.Reason}
-		}
+		before = told(cluster, kind)
 	}
 	if after == nil || before != nil && before.OK == after.OK && before.Reason == after.Reason {
 		return
@@ -108,7 +95,9 @@ func (c *controller) tell(cluster *fleet.Cluster, kind string, before, after *st
 	case kind == fleet.ConditionProcessed:
 		note = "the cluster has its namespace " + names.ClusterNamespace(cluster.Namespace, cluster.Name)
 	}
-	c.Recorder.Eventf(cluster, nil, severity, after.Reason, kind, "%s", note)
+	// The API server refuses longer notes.
+	const maxNote = 1000
+	c.Recorder.Eventf(cluster, nil, severity, after.Reason, kind, "%s", strings.ToValidUTF8(note[:min(len(note), maxNote)], ""))
 }
 
 func (c *controller) outcomeOf(key kube.Key) outcome {
