@@ -35,6 +35,9 @@ func newInstallation(t *testing.T, progress io.Writer) *installation.Installatio
 
 // TestDemo is the story itself, told on real clusters: the demo checks every step.
 func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("e2e/stories tells it, too, on an installation that others use")
+	}
 	i := newInstallation(t, t.Output())
 	var told bytes.Buffer
 	if err := demo.Run(t.Context(), i, demo.Options{Out: io.MultiWriter(t.Output(), &told)}); err != nil {
