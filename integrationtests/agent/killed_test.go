@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	pkgkube "github.com/flotilla-gitops/flotilla/pkg/kube"
 )
@@ -18,6 +19,8 @@ import (
 // killed.
 type story struct {
 	name string
+	// long stories are told only where tests may take long.
+	long bool
 	// before is what is deployed when the story begins; nil is nothing.
 	before *ask
 	// during is what the agent is doing when it is killed; nil is removing the deployment.
@@ -46,11 +49,11 @@ func stories() []story {
 	return []story{
 		{name: "install", during: files("a", "1", "b", "1"), want: map[string]string{"a": "1", "b": "1"}},
 		{
-			name: "install, and then something else is wanted", during: files("a", "1", "b", "1"),
+			name: "install, and then something else is wanted", long: true, during: files("a", "1", "b", "1"),
 			after: files("a", "2", "c", "2"), want: map[string]string{"a": "2", "c": "2"},
 		},
 		{
-			name: "upgrade", before: files("a", "1", "b", "1"), during: files("a", "2", "c", "2"),
+			name: "upgrade", long: true, before: files("a", "1", "b", "1"), during: files("a", "2", "c", "2"),
 			want: map[string]string{"a": "2", "c": "2"},
 		},
 		{
@@ -58,11 +61,11 @@ func stories() []story {
 			after: files("a", "3", "d", "3"), want: map[string]string{"a": "3", "d": "3"},
 		},
 		{
-			name: "upgrade, and then what was there before is wanted", before: files("a", "1", "b", "1"), during: files("a", "2", "c", "2"),
+			name: "upgrade, and then what was there before is wanted", long: true, before: files("a", "1", "b", "1"), during: files("a", "2", "c", "2"),
 			after: files("a", "1", "b", "1"), want: map[string]string{"a": "1", "b": "1"},
 		},
 		{
-			name: "rename", before: files("a", "1", "b", "1"), during: renamed(files("a", "2", "c", "2")),
+			name: "rename", long: true, before: files("a", "1", "b", "1"), during: renamed(files("a", "2", "c", "2")),
 			want: map[string]string{"a": "2", "c": "2"},
 		},
 		{name: "removal", before: files("a", "1", "b", "1")},
@@ -77,6 +80,9 @@ func TestAgentKilledAtEveryWrite(t *testing.T) {
 	for _, s := range stories() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
+			if s.long {
+				harness.Long(t)
+			}
 			for writes := 0; ; writes++ {
 				if killed := s.tell(t, writes); !killed {
 					t.Logf("%s makes %d writes", s.name, writes)

@@ -86,18 +86,18 @@ func (w *world) make(cm *corev1.ConfigMap) {
 // connect writes the Secret by which the agent reaches the hub at an address.
 func (w *world) connect(host string) {
 	w.t.Helper()
-	w.writeCredentials(host, env.Config.BearerToken)
+	w.writeCredentials(host, clientcmdapi.AuthInfo{
+		Token: env.Config.BearerToken, ClientCertificateData: env.Config.CertData, ClientKeyData: env.Config.KeyData,
+	})
 }
 
-func (w *world) writeCredentials(host, token string) {
+func (w *world) writeCredentials(host string, user clientcmdapi.AuthInfo) {
 	w.t.Helper()
 	config := clientcmdapi.NewConfig()
 	config.Clusters["hub"] = &clientcmdapi.Cluster{
 		Server: host, CertificateAuthorityData: env.Config.CAData, TLSServerName: env.Config.ServerName,
 	}
-	config.AuthInfos["agent"] = &clientcmdapi.AuthInfo{
-		Token: token, ClientCertificateData: env.Config.CertData, ClientKeyData: env.Config.KeyData,
-	}
+	config.AuthInfos["agent"] = &user
 	config.Contexts["hub"] = &clientcmdapi.Context{Cluster: "hub", AuthInfo: "agent"}
 	config.CurrentContext = "hub"
 	kubeconfig, err := clientcmd.Write(*config)

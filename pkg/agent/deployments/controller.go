@@ -183,10 +183,19 @@ func (c *Controller) reconcile(ctx context.Context, key kube.Key) (time.Duration
 
 // report writes the status, if it differs.
 func (c *Controller) report(ctx context.Context, bd *fleet.BundleDeployment, r Report) error {
-	after := bd.DeepCopy()
-	after.Status = statusOf(bd, r, metav1.NewTime(c.clock.Now()))
-	_, err := c.deps.Deployments.PatchStatus(ctx, bd, after)
+	before := bd.DeepCopy()
+	c.memory.with(bd.Name, func(r *remembered) {
+		if r.reportedOn == bd.ResourceVersion {
+			before.Status = r.reported // the cache has not seen it yet
+		}
+	})
+	after := before.DeepCopy()
+	after.Status = statusOf(before, r, metav1.NewTime(c.clock.Now()))
+	wrote, err := c.deps.Deployments.PatchStatus(ctx, before, after)
 	switch {
+	case err == nil && wrote:
+		c.memory.with(bd.Name, func(r *remembered) { r.reportedOn, r.reported = bd.ResourceVersion, after.Status })
+		return nil
 	case err == nil:
 		return nil
 	case apierrors.IsNotFound(err):

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
@@ -32,6 +33,9 @@ type remembered struct {
 	blocked release.Key
 	// looks counts how often a removal was looked after in vain.
 	looks int
+	// reported is the last status that was written, and reportedOn the version of the deployment that it was written on.
+	reported   fleet.BundleDeploymentStatus
+	reportedOn string
 	// unreported says that the last run could not be completed.
 	unreported bool
 }
