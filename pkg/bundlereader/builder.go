@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -126,7 +127,28 @@ func (b *builder) report(f Finding) {
 	if f.File == "" {
 		f.File = b.file
 	}
+	f.Field, f.Message = bounded(f.Field, maxFieldText), bounded(f.Message, maxMessageText)
 	b.findings = append(b.findings, f)
+}
+
+// What is said about a finding may quote the tree, which is not trusted.
+const (
+	maxFieldText   = 200
+	maxMessageText = 600
+)
+
+// bounded returns text on one line, cut to about limit bytes.
+func bounded(text string, limit int) string {
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(text, "?"))
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 // assemble makes the bundle as the fleet.yaml and the GitRepo describe it,

@@ -242,6 +242,18 @@ func (b brokenFS) ReadLink(name string) (string, error) {
 	return b.MapFS.ReadLink(name)
 }
 
+// panicCharts stands for a mistake of ours.
+type panicCharts struct{ ChartSource }
+
+func TestPanicCostsOneBundle(t *testing.T) {
+	got := read(t, map[string]string{"app/fleet.yaml": "helm: {chart: https://example.test/x.tgz}\n", "app/a.yaml": "a: 1\n", "good/g.yaml": "g: 1\n"},
+		Options{Paths: []string{"app", "good"}, Charts: panicCharts{}})
+	files(t, got, "shop-good")
+	if len(got.Findings) != 1 || !strings.Contains(got.Findings[0].Message, "internal error") || len(got.Failed) != 1 {
+		t.Errorf("findings %v, failed %v", got.Findings, got.Failed)
+	}
+}
+
 func TestSubmodule(t *testing.T) {
 	tree := fstest.MapFS{
 		"app/a.yaml": {Data: []byte("a: 1\n")},

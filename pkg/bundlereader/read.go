@@ -72,7 +72,7 @@ func (p *problem) Error() string { return p.finding.Message }
 // readFolder reads one folder. Its error concerns the tree as a whole.
 func readFolder(ctx context.Context, tree fs.FS, f folder, o Options) (outcome, error) {
 	b := &builder{tree: tree, folder: f, options: o, name: f.bundleName(o.GitRepo)}
-	bundle, err := b.build(ctx)
+	bundle, err := b.buildSafely(ctx)
 	var wrong *problem
 	if errors.As(err, &wrong) {
 		b.report(wrong.finding)
@@ -86,6 +86,17 @@ func readFolder(ctx context.Context, tree fs.FS, f folder, o Options) (outcome, 
 		bundle = nil
 	}
 	return outcome{folder: f, bundle: bundle, name: b.name, findings: b.findings, failed: failed}, nil
+}
+
+// buildSafely makes a panic an error of this bundle: what is read comes from
+// outside, and no folder may end the process.
+func (b *builder) buildSafely(ctx context.Context) (bundle *fleet.Bundle, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			bundle, err = nil, &problem{Finding{Severity: Error, Message: fmt.Sprintf("the folder cannot be read because of an internal error: %v", cause)}}
+		}
+	}()
+	return b.build(ctx)
 }
 
 // collect puts the outcomes together. If several folders claim a name, none

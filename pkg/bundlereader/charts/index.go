@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/Masterminds/semver/v3"
-	"golang.org/x/sync/singleflight"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/repo"
 	"sigs.k8s.io/yaml"
@@ -94,7 +93,7 @@ func (i *index) find(base, name, version string) (published, error) {
 // cost one download.
 type indexes struct {
 	now     func() time.Time
-	flights singleflight.Group
+	flights flights[*index]
 
 	mu    sync.Mutex
 	known map[string]knownIndex
@@ -137,7 +136,7 @@ func (s *Source) index(ctx context.Context, base string) (*index, error) {
 	if known, ok := s.indexes.get(address); ok {
 		return known, nil
 	}
-	fetched, err, _ := s.indexes.flights.Do(address, func() (any, error) {
+	return s.indexes.flights.do(ctx, address, func(ctx context.Context) (*index, error) {
 		file, err := s.get(ctx, request{address: address, limit: maxIndexBytes})
 		if err != nil {
 			return nil, err
@@ -149,10 +148,6 @@ func (s *Source) index(ctx context.Context, base string) (*index, error) {
 		s.indexes.put(address, parsed)
 		return parsed, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return fetched.(*index), nil
 }
 
 // exact says whether a version is one version, not a constraint.

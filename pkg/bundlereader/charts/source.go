@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 )
 
@@ -36,7 +34,7 @@ type Source struct {
 	client  *http.Client
 	cache   *cache
 	indexes *indexes
-	flights singleflight.Group
+	flights flights[archive]
 }
 
 var _ bundlereader.ChartSource = (*Source)(nil)
@@ -83,7 +81,7 @@ func (s *Source) Fetch(ctx context.Context, ref bundlereader.ChartRef) (map[stri
 	}
 	files, err := unpack(bytes.NewReader(a.data))
 	if err != nil {
-		return nil, fmt.Errorf("unpacking chart %s: %w", label(ref), err)
+		return nil, fmt.Errorf("unpacking %s: %s: %w", label(ref), redact(address(ref)), err)
 	}
 	return files, nil
 }
@@ -96,29 +94,23 @@ func (s *Source) Archive(ctx context.Context, ref bundlereader.ChartRef) (string
 	}
 	name, err := archiveName(bytes.NewReader(a.data))
 	if err != nil {
-		return "", nil, fmt.Errorf("unpacking chart %s: %w", label(ref), err)
+		return "", nil, fmt.Errorf("unpacking %s: %s: %w", label(ref), redact(address(ref)), err)
 	}
 	return name, a.data, nil
 }
 
-// archive fetches a chart's archive, or waits for whoever is fetching it. The
-// fetch goes on when the caller does not: its result is for the others.
+// archive fetches a chart's archive, or waits for whoever is fetching it.
 func (s *Source) archive(ctx context.Context, ref bundlereader.ChartRef) (archive, error) {
 	key := strings.Join([]string{ref.Chart, ref.Repo, ref.Version}, "\x00")
-	result := s.flights.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	a, err := s.flights.do(ctx, key, func(ctx context.Context) (archive, error) {
+		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
 		return s.find(ctx, ref)
 	})
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return archive{}, fmt.Errorf("fetching chart %s: %w", label(ref), r.Err)
-		}
-		return r.Val.(archive), nil
-	case <-ctx.Done():
-		return archive{}, fmt.Errorf("fetching chart %s: %w", label(ref), context.Cause(ctx))
+	if err != nil {
+		return archive{}, fmt.Errorf("fetching %s: %w", label(ref), err)
 	}
+	return a, nil
 }
 
 // archive is a chart as it is published.
@@ -143,24 +135,28 @@ func (s *Source) find(ctx context.Context, ref bundlereader.ChartRef) (archive, 
 }
 
 func (s *Source) download(ctx context.Context, ref bundlereader.ChartRef) (archive, error) {
-	address := ref.Repo
-	if address == "" {
-		address = ref.Chart
-	}
-	u, err := url.Parse(address)
+	u, err := url.Parse(address(ref))
 	if err != nil {
-		return archive{}, fmt.Errorf("the address %q cannot be parsed", redact(address))
+		return archive{}, fmt.Errorf("the address %q cannot be parsed", redact(address(ref)))
 	}
 	switch {
 	case u.Scheme == "oci":
 		return s.pull(ctx, ref)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return archive{}, fmt.Errorf("%s: the protocol must be https, http or oci", redact(address))
+		return archive{}, fmt.Errorf("%s: the protocol must be https, http or oci", redact(address(ref)))
 	case ref.Repo == "":
 		return s.downloadAddress(ctx, ref.Chart)
 	default:
 		return s.downloadFromRepository(ctx, ref)
 	}
+}
+
+// address is where a reference points to: a repository, or a chart.
+func address(ref bundlereader.ChartRef) string {
+	if ref.Repo != "" {
+		return ref.Repo
+	}
+	return ref.Chart
 }
 
 // downloadAddress fetches an archive from a plain address. What was fetched
@@ -210,16 +206,12 @@ func (s *Source) downloadFromRepository(ctx context.Context, ref bundlereader.Ch
 	return a, nil
 }
 
-// label names a chart for users.
+// label names a chart for users, without the address that errors name anyway.
 func label(ref bundlereader.ChartRef) string {
-	text := redact(ref.Chart)
-	if ref.Repo != "" {
-		text += " of " + redact(ref.Repo)
+	if ref.Repo == "" || ref.Chart == "" {
+		return "the chart"
 	}
-	if ref.Version != "" {
-		text += " " + ref.Version
-	}
-	return strings.TrimPrefix(text, " of ")
+	return strings.TrimSpace("chart " + ref.Chart + " " + ref.Version)
 }
 
 // redact returns an address without what may be a credential.
