@@ -33,7 +33,7 @@ func Run(ctx context.Context, cmd *exec.Cmd) error {
 	case <-ctx.Done():
 		// It leads a session, and so a group, of its own.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-ended
+		_ = <-ended // It was killed.
 		return ctx.Err()
 	}
 }
