@@ -7,14 +7,11 @@ import (
 	"os"
 	"testing"
 
-	"helm.sh/helm/v3/pkg/kube"
-
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 )
 
 var env *harness.Environment
 
 func TestMain(m *testing.M) {
-	kube.ManagedFieldsManager = "flotilla-agent"
-	os.Exit(harness.Run(m, harness.Options{}, func(e *harness.Environment) { env = e }))
+	os.Exit(harness.Run(m, harness.Options{Workloads: true}, func(e *harness.Environment) { env = e }))
 }

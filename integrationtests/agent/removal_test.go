@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -367,4 +370,65 @@ func TestWhatDependsOnADeploymentIsRemovedFirst(t *testing.T) {
 	w.setFinalizers("top")
 	w.awaitRemoved(top)
 	w.awaitRemoved(base)
+}
+
+// Deleting the definition marks every deployment for deletion. It is the
+// definition's going, not a decision about any of them.
+//
+// This test is not parallel: it takes the deployments of all others with it.
+// Those that are parallel have not begun yet.
+func TestDefinitionThatIsDeletedRemovesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	app := manifest(map[string]string{"a.yaml": configMapYAML("a", "1")})
+	key := w.deploy("app", app)
+	was := w.awaitReady(key)
+	client, err := apiextensions.NewForConfig(env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	definitions := client.ApiextensionsV1().CustomResourceDefinitions()
+	const name = "bundledeployments.fleet.cattle.io"
+	definition, err := definitions.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := definitions.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	bd := env.BundleDeployments.AwaitCondition(t, key, fleet.Condition{
+		Type: fleet.ConditionRemoved, Status: metav1.ConditionFalse, Reason: "Refused", Message: "definition of BundleDeployments is terminating",
+	})
+	if bd.DeletionTimestamp == nil {
+		t.Error("the deployment is not marked for deletion")
+	}
+	w.unpin(key)
+	harness.Eventually(t, "the definition is gone", func(ctx context.Context) error {
+		_, err := definitions.Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("it is there: %w", err)
+	})
+	w.restart() // an agent that starts now finds nothing at all
+	definition.ObjectMeta = metav1.ObjectMeta{Name: name, Annotations: definition.Annotations}
+	definition.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
+	if _, err := definitions.Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "deployments can be made again", func(ctx context.Context) error {
+		probe := w.deployment("probe")
+		if _, err := env.BundleDeployments.Create(ctx, probe); err != nil {
+			return err
+		}
+		return nil
+	})
+	w.awaitAgentPast("later")
+	if w.configMap("a") == nil {
+		t.Fatal("the workload was removed")
+	}
+	w.deploy("app", app)
+	if now := w.awaitReady(key); now.Status.Release != was.Status.Release {
+		t.Errorf("it was installed again: release is %s, was %s", now.Status.Release, was.Status.Release)
+	}
 }

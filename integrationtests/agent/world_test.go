@@ -411,3 +411,27 @@ func wait(ctx context.Context, ok func() bool) error {
 	}
 	return nil
 }
+
+// runs returns what waits for a job of the target namespace to be there.
+func runs(w *world, job string) func(context.Context) error {
+	return func(context.Context) error {
+		if w.job(job) == nil {
+			return fmt.Errorf("there is no job %s", job)
+		}
+		return nil
+	}
+}
+
+// assertNoClaim fails the test if a volume claim is there to stay.
+func (w *world) assertNoClaim(name string) {
+	w.t.Helper()
+	claims, err := env.Kubernetes.CoreV1().PersistentVolumeClaims(w.target).List(w.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, claim := range claims.Items {
+		if claim.Name == name && claim.DeletionTimestamp == nil {
+			w.t.Errorf("volume claim %s is left", name)
+		}
+	}
+}

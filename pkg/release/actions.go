@@ -74,7 +74,7 @@ func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, e
 	if err != nil {
 		return nil, Package{}, err
 	}
-	if err := ensureNamespace(ctx, m.self.client, act.client, req.Key.Namespace, req.Namespace); err != nil {
+	if err := (namespaces{look: m.self.client, write: act.client}).ensure(ctx, req.Key.Namespace, req.Namespace); err != nil {
 		return nil, Package{}, err
 	}
 	return act, pkg, nil

@@ -53,11 +53,11 @@ func newCluster(config *rest.Config, clk clock.PassiveClock, log logrus.FieldLog
 func (c *cluster) refresh() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.clock.Now(); now.Sub(c.refreshed) < refreshEvery {
+	now := c.clock.Now()
+	if now.Sub(c.refreshed) < refreshEvery {
 		return false
-	} else {
-		c.refreshed = now
 	}
+	c.refreshed = now
 	c.forget()
 	return true
 }

@@ -26,14 +26,17 @@ type NamespaceOptions struct {
 	Allowed *metav1.LabelSelector
 }
 
-// ensureNamespace makes the namespace as the options ask. It looks as the
-// agent, and writes as the release's service account: who may not write
-// namespaces can still use one that exists.
-func ensureNamespace(ctx context.Context, look, write kubernetes.Interface, name string, opts NamespaceOptions) error {
-	namespace, err := look.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+// namespaces sees to the namespaces of releases. It looks as the agent, and
+// writes as the release's service account: who may not write namespaces can
+// still use one that exists.
+type namespaces struct{ look, write kubernetes.Interface }
+
+// ensure makes the namespace as the options ask.
+func (n namespaces) ensure(ctx context.Context, name string, opts NamespaceOptions) error {
+	namespace, err := n.look.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return createNamespace(ctx, write, name, opts)
+		return n.create(ctx, name, opts)
 	case err != nil:
 		return fmt.Errorf("reading namespace %s: %w", name, err)
 	case namespace.DeletionTimestamp != nil:
@@ -42,10 +45,10 @@ func ensureNamespace(ctx context.Context, look, write kubernetes.Interface, name
 	if err := checkAllowed(namespace, opts.Allowed); err != nil {
 		return err
 	}
-	return markNamespace(ctx, write, namespace, opts)
+	return n.mark(ctx, namespace, opts)
 }
 
-func createNamespace(ctx context.Context, write kubernetes.Interface, name string, opts NamespaceOptions) error {
+func (n namespaces) create(ctx context.Context, name string, opts NamespaceOptions) error {
 	if !opts.Create {
 		return fmt.Errorf("namespace %s does not exist, and createNamespace is false: create it, or allow it to be created", name)
 	}
@@ -55,7 +58,7 @@ func createNamespace(ctx context.Context, write kubernetes.Interface, name strin
 	if err := checkAllowed(namespace, opts.Allowed); err != nil {
 		return err
 	}
-	_, err := write.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	_, err := n.write.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating namespace %s: %w", name, err)
 	}
@@ -76,9 +79,9 @@ func checkAllowed(namespace *corev1.Namespace, allowed *metav1.LabelSelector) er
 	return nil
 }
 
-// markNamespace writes the labels and annotations that are asked for, if they
-// are not there yet.
-func markNamespace(ctx context.Context, write kubernetes.Interface, namespace *corev1.Namespace, opts NamespaceOptions) error {
+// mark writes the labels and annotations that are asked for, if they are not
+// there yet.
+func (n namespaces) mark(ctx context.Context, namespace *corev1.Namespace, opts NamespaceOptions) error {
 	changes := map[string]any{}
 	if change := difference(namespace.Labels, opts.Labels, reservedLabel); len(change) > 0 {
 		changes["labels"] = change
@@ -94,7 +97,7 @@ func markNamespace(ctx context.Context, write kubernetes.Interface, namespace *c
 	if err != nil {
 		return fmt.Errorf("encoding marks of namespace %s: %w", namespace.Name, err)
 	}
-	_, err = write.CoreV1().Namespaces().Patch(ctx, namespace.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err = n.write.CoreV1().Namespaces().Patch(ctx, namespace.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		return fmt.Errorf("writing labels and annotations of namespace %s: %w", namespace.Name, err)
 	}

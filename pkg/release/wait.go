@@ -47,12 +47,12 @@ func (c *kubeClient) await(list kube.ResourceList, timeout time.Duration, opts .
 	var last error
 	err = c.poll(timeout, func(ctx context.Context) (bool, error) {
 		for ; next < len(list); next++ {
-			ready, err := checker.IsReady(ctx, list[next])
-			last = err
+			var ready bool
+			ready, last = checker.IsReady(ctx, list[next])
 			switch {
-			case err != nil && !transient(err):
-				return false, err
-			case err != nil || !ready:
+			case last != nil && !transient(last):
+				return false, last
+			case last != nil || !ready:
 				return false, nil
 			}
 		}

@@ -95,7 +95,7 @@ func (c *Controller) look(ctx context.Context, bd *fleet.BundleDeployment, rel *
 		}
 		r.stale = map[int]bool{}
 	})
-	read, err := c.read(ctx, bd, rel, places, stale)
+	read, err := c.read(ctx, reading{release: rel, places: places, indexes: stale, ignored: ignoredConditions(bd)})
 	var seen []Observation
 	c.memory.with(bd.Name, func(r *remembered) {
 		if err != nil {
@@ -139,22 +139,34 @@ func resourcesOf(places []place) []watchset.Resource {
 	return resources
 }
 
-// read reads the objects with the given indexes, live, and judges them.
-func (c *Controller) read(ctx context.Context, bd *fleet.BundleDeployment, rel *release.Release, places []place, indexes []int) ([]Observation, error) {
-	var ignored []map[string]string
+// reading says which objects of a release are to be read.
+type reading struct {
+	release *release.Release
+	// places of all objects of the release, indexes of those to read.
+	places  []place
+	indexes []int
+	ignored []map[string]string
+}
+
+func ignoredConditions(bd *fleet.BundleDeployment) []map[string]string {
 	if o := bd.Spec.Options.IgnoreOptions; o != nil {
-		ignored = o.Conditions
+		return o.Conditions
 	}
-	read := make([]Observation, len(indexes))
+	return nil
+}
+
+// read reads objects, live, and judges them.
+func (c *Controller) read(ctx context.Context, r reading) ([]Observation, error) {
+	read := make([]Observation, len(r.indexes))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readsAtOnce)
-	for n, i := range indexes {
+	for n, i := range r.indexes {
 		group.Go(func() error {
-			live, err := c.get(ctx, places[i])
+			live, err := c.get(ctx, r.places[i])
 			if err != nil {
-				return fmt.Errorf("reading %s: %w", rel.Objects[i], err)
+				return fmt.Errorf("reading %s: %w", r.release.Objects[i], err)
 			}
-			read[n] = observe(rel.Objects[i], live, rel.Key, ignored)
+			read[n] = observe(r.release.Objects[i], live, r.release.Key, r.ignored)
 			return nil
 		})
 	}
