@@ -115,16 +115,19 @@ apiserver_request_total{code="409",component="apiserver",dry_run="",group="fleet
 apiserver_request_total{code="201",component="apiserver",dry_run="",group="fleet.cattle.io",resource="gitrepos",scope="resource",subresource="",verb="POST",version="v1alpha1"} 2
 apiserver_request_total{code="200",component="apiserver",dry_run="",group="fleet.cattle.io",resource="gitrepos",scope="cluster",subresource="",verb="LIST",version="v1alpha1"} 9
 apiserver_request_total{code="201",component="apiserver",dry_run="",group="",resource="secrets",scope="resource",subresource="",verb="POST",version="v1"} 7
+apiserver_request_total{code="200",component="apiserver",dry_run="All",group="",resource="secrets",scope="resource",subresource="",verb="PATCH",version="v1"} 5
+apiserver_request_total{code="200",component="apiserver",dry_run="",group="coordination.k8s.io",resource="leases",scope="resource",subresource="",verb="PUT",version="v1"} 4
+apiserver_request_total{code="201",component="apiserver",dry_run="",group="authorization.k8s.io",resource="subjectaccessreviews",scope="resource",subresource="",verb="POST",version="v1"} 6
 `
 	got, err := parseWrites([]byte(metrics))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Writes{"PATCH bundles/status": 4, "POST gitrepos": 2}
+	want := Writes{"PATCH bundles/status": 4, "POST gitrepos": 2, "POST secrets": 7}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if more := got.Since(Writes{"PATCH bundles/status": 4, "POST gitrepos": 1}); !maps.Equal(more, Writes{"POST gitrepos": 1}) {
+	if more := got.Since(Writes{"PATCH bundles/status": 4, "POST gitrepos": 1, "POST secrets": 7}); !maps.Equal(more, Writes{"POST gitrepos": 1}) {
 		t.Errorf("got %v since, want one POST", more)
 	}
 }

@@ -2,19 +2,11 @@
 package restart
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -51,9 +43,9 @@ func TestRestartWritesNothing(t *testing.T) {
 		env.Clusters.Make(t, cluster)
 		env.Clusters.AwaitCondition(t, kube.Key{Namespace: workspace, Name: name}, want)
 	}
-	awaitQuiet(t)
+	env.AwaitQuiet(t)
 	manager.Stop(t)
-	before := awaitQuiet(t)
+	before := env.AwaitQuiet(t)
 	manager.Start()
 
 	// A lie about one cluster, which the manager corrects, shows that it is at work.
@@ -65,8 +57,8 @@ func TestRestartWritesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	want := map[string]int{"PATCH clusters/status": 2}
-	if got := since(before, awaitQuiet(t)); !maps.Equal(got, want) {
+	want := harness.Writes{"PATCH clusters/status": 2}
+	if got := env.AwaitQuiet(t).Since(before); !maps.Equal(got, want) {
 		t.Errorf("the restart, the lie and its correction wrote %v, want %v", got, want)
 	}
 }
@@ -107,7 +99,7 @@ func TestDeliveryWritesOnlyWhatDiffers(t *testing.T) {
 	// The note of what was delivered gets lost, and the cluster is looked at again.
 	token := kube.Key{Namespace: names.ClusterNamespace(key.Namespace, key.Name), Name: names.SecretAgent}
 	env.Secrets.Edit(t, token, func(s *corev1.Secret) { delete(s.Annotations, names.AnnotationDelivered) })
-	before := awaitQuiet(t)
+	before := env.AwaitQuiet(t)
 	env.Clusters.Edit(t, key, func(c *fleet.Cluster) { c.Spec.Paused = true })
 	env.Secrets.Await(t, token, func(s *corev1.Secret) error {
 		if s.Annotations[names.AnnotationDelivered] == "" {
@@ -116,75 +108,8 @@ func TestDeliveryWritesOnlyWhatDiffers(t *testing.T) {
 		return nil
 	})
 	// The edit, the note that was lost, and the generation that the status is about.
-	want := map[string]int{"PATCH clusters": 1, "APPLY secrets": 1, "PATCH clusters/status": 1}
-	if got := since(before, awaitQuiet(t)); !maps.Equal(got, want) {
+	want := harness.Writes{"PATCH clusters": 1, "APPLY secrets": 1, "PATCH clusters/status": 1}
+	if got := env.AwaitQuiet(t).Since(before); !maps.Equal(got, want) {
 		t.Errorf("wrote %v, want %v", got, want)
 	}
-}
-
-// writes counts requests that write, by verb and what they write.
-type writes map[string]int
-
-// notOurs are kinds that others write while the hub rests, and reviews, which write nothing.
-var notOurs = regexp.MustCompile(`^(leases|events|.*reviews)$`)
-
-// awaitQuiet returns when nobody has written for a while.
-func awaitQuiet(t *testing.T) writes {
-	t.Helper()
-	var last writes
-	var quiet time.Time
-	harness.Eventually(t, "nothing is written any more", func(ctx context.Context) error {
-		now, err := countWrites(ctx)
-		if err != nil {
-			return err
-		}
-		if !maps.Equal(now, last) {
-			last, quiet = now, time.Now()
-		}
-		if time.Since(quiet) < 2*time.Second {
-			return errors.New("not quiet for long enough")
-		}
-		return nil
-	})
-	return last
-}
-
-// countWrites asks the API server for its own account of all kinds, those of Kubernetes included.
-func countWrites(ctx context.Context) (writes, error) {
-	data, err := env.Kubernetes.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the API server's metrics: %w", err)
-	}
-	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
-	found := writes{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		labels, ok := strings.CutPrefix(lines.Text(), "apiserver_request_total{")
-		if !ok {
-			continue
-		}
-		of := map[string]string{}
-		for _, match := range label.FindAllStringSubmatch(labels, -1) {
-			of[match[1]] = match[2]
-		}
-		if slices.Contains([]string{"GET", "LIST", "WATCH", "CONNECT"}, of["verb"]) || notOurs.MatchString(of["resource"]) {
-			continue
-		}
-		count, err := strconv.ParseFloat(labels[strings.LastIndexByte(labels, ' ')+1:], 64)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", lines.Text(), err)
-		}
-		found[strings.TrimSuffix(of["verb"]+" "+of["resource"]+"/"+of["subresource"], "/")] += int(count)
-	}
-	return found, lines.Err()
-}
-
-func since(before, after writes) map[string]int {
-	more := map[string]int{}
-	for what, count := range after {
-		if count != before[what] {
-			more[what] = count - before[what]
-		}
-	}
-	return more
 }
