@@ -36,21 +36,22 @@ func (t *timeline) set(what, state string) {
 	t.changed = make(chan struct{})
 }
 
-// await returns since when the thing is in the state, waiting until it is.
-func (t *timeline) await(ctx context.Context, what, state string) (time.Time, error) {
+// await returns since when the thing is in one of the states, waiting until it
+// is. The empty one is that of a thing that was never seen.
+func (t *timeline) await(ctx context.Context, what string, states ...string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		t.mu.Lock()
 		now, changed := t.states[what], t.changed
 		t.mu.Unlock()
-		if now.state == state {
+		if slices.Contains(states, now.state) {
 			return now.since, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return time.Time{}, fmt.Errorf("waiting for %s to be %q, it is %q: %w", what, state, now.state, ctx.Err())
+			return time.Time{}, fmt.Errorf("waiting for %s to be one of %q, it is %q: %w", what, states, now.state, ctx.Err())
 		}
 	}
 }

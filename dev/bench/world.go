@@ -29,7 +29,7 @@ const (
 	defaultPolling = time.Second
 	// patience is how long one step of a round may take before the bench
 	// gives up.
-	patience = 2 * time.Minute
+	patience = 30 * time.Second
 )
 
 type settings struct {
@@ -146,7 +146,10 @@ func (w *world) watchCluster(ctx context.Context, cluster string) error {
 // push commits a workload that says which round it belongs to.
 func (w *world) push(ctx context.Context, round string) (string, error) {
 	manifest := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n  round: %q\n", configMap, namespace, round)
-	return w.repo.Commit(ctx, repo.Change{Message: "Round " + round, Write: map[string]string{"configmap.yaml": manifest}})
+	return w.repo.Commit(ctx, repo.Change{Message: "Round " + round, Write: map[string]string{
+		"configmap.yaml": manifest,
+		"fleet.yaml":     "defaultNamespace: " + namespace + "\n",
+	}})
 }
 
 // create makes the GitRepo, or edits its targets.
@@ -200,7 +203,7 @@ func (w *world) remove(ctx context.Context) error {
 		return err
 	}
 	for _, cluster := range downstream() {
-		if _, err := w.log.await(ctx, "workload/"+cluster, "gone"); err != nil {
+		if _, err := w.log.await(ctx, "workload/"+cluster, "gone", ""); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ type QueueOptions struct {
 	// Workers is how many keys are reconciled at once; 4.
 	Workers int
 	// Window is the shortest time between two runs of a key that Coalesce
-	// wakes; 100 ms.
+	// wakes; 50 ms.
 	Window time.Duration
 	// MinBackoff and MaxBackoff bound the wait after a failure, which doubles
 	// with each failure of the key in a row; 100 ms and 2 min.
@@ -55,7 +55,7 @@ type Queue struct {
 // NewQueue returns a queue that does nothing until Run.
 func NewQueue(opts QueueOptions) *Queue {
 	setDefault(&opts.Workers, 4)
-	setDefault(&opts.Window, 100*time.Millisecond)
+	setDefault(&opts.Window, 50*time.Millisecond)
 	setDefault(&opts.MinBackoff, 100*time.Millisecond)
 	setDefault(&opts.MaxBackoff, 2*time.Minute)
 	if opts.Clock == nil {
