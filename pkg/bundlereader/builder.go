@@ -46,12 +46,9 @@ func (b *builder) build(ctx context.Context) (*fleet.Bundle, error) {
 	if err := b.loadValues(); err != nil {
 		return nil, err
 	}
-	used := b.usedAsOptions()
+	b.contents.skip = b.usedAsOptions()
 	if err := b.contents.load(ctx); err != nil {
 		return nil, err
-	}
-	for name := range used {
-		delete(b.contents.files, name)
 	}
 	if err := b.addCharts(ctx); err != nil {
 		return nil, err
@@ -109,7 +106,7 @@ func (b *builder) findOptions() (string, error) {
 	if b.folder.options != "" {
 		return b.folder.options, nil
 	}
-	for _, name := range optionsNames {
+	for _, name := range []string{optionsName, optionsNameToo} {
 		info, err := fs.Lstat(b.tree, path.Join(b.contents.root, name))
 		switch {
 		case err == nil && !info.IsDir():
@@ -222,7 +219,7 @@ func (b *builder) dropInternal(spec *fleet.BundleSpec) {
 	}
 	spec.Resources, spec.TargetRestrictions = nil, nil
 	spec.ContentsID, spec.ValuesHash, spec.HelmOpOptions = "", "", nil
-	for _, name := range internalFields {
+	for _, name := range internalFields() {
 		if b.doc.has(name) {
 			line, column := b.doc.position(name)
 			b.report(Finding{Severity: Warning, Line: line, Column: column, Field: name, Message: "the field is set by the manager; the value in the file is ignored"})
@@ -230,9 +227,9 @@ func (b *builder) dropInternal(spec *fleet.BundleSpec) {
 	}
 }
 
-// internalFields are fields of a Bundle that a fleet.yaml cannot set.
-var internalFields = [...]string{
-	"resources", "targetRestrictions", "contentsId", "valuesHash", "helmOpOptions", "overwrites", "allowedTargetNamespaceSelector",
+// internalFields lists the fields of a Bundle that a fleet.yaml cannot set.
+func internalFields() []string {
+	return []string{"resources", "targetRestrictions", "contentsId", "valuesHash", "helmOpOptions", "overwrites", "allowedTargetNamespaceSelector"}
 }
 
 // inheritChart copies the chart of the bundle into customizations that have
@@ -319,6 +316,3 @@ func fieldPath(steps []any) string {
 	}
 	return text.String()
 }
-
-// has reports whether a field is set in the file.
-func (d document) has(name string) bool { return d.root != nil && child(d.root, name) != nil }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"syscall"
 )
 
 // contents reads the files of one bundle's folder.
@@ -16,6 +17,8 @@ type contents struct {
 	limits Limits
 	// report takes findings; their files are paths of the tree.
 	report func(Finding)
+	// skip names files, relative to root, that are not loaded.
+	skip map[string]bool
 
 	files map[string][]byte // by path relative to root
 	bytes int64
@@ -93,6 +96,8 @@ func (c *contents) entry(ctx context.Context, at place, entry fs.DirEntry) error
 	switch {
 	case mode.IsDir():
 		return c.dir(ctx, at)
+	case mode.IsRegular() && c.skip[at.name]:
+		return nil
 	case mode.IsRegular():
 		content, err := c.read(at.real)
 		if err != nil {
@@ -137,21 +142,19 @@ func (c *contents) named(name string) (string, []byte, error) {
 	return real, content, err
 }
 
-// read reads a regular file within the limits.
+// read reads a regular file within the limits. A tree that bounds the size of
+// its files says so with EFBIG.
 func (c *contents) read(name string) ([]byte, error) {
 	if c.count++; c.count > c.limits.MaxFiles {
 		return nil, c.fail(c.root, fmt.Sprintf("the folder has more than %d files; keep out what is not to be deployed with a %s", c.limits.MaxFiles, ignoreFile))
 	}
-	info, err := fs.Lstat(c.tree, name)
-	if err != nil {
-		return nil, fmt.Errorf("looking at %s: %w", name, err)
-	}
-	if c.bytes += info.Size(); c.bytes > c.limits.MaxBytes {
-		return nil, c.fail(name, fmt.Sprintf("the files of the folder have more than %d bytes; keep out what is not to be deployed with a %s", c.limits.MaxBytes, ignoreFile))
-	}
 	content, err := fs.ReadFile(c.tree, name)
-	if err != nil {
+	tooLarge := errors.Is(err, syscall.EFBIG)
+	if err != nil && !tooLarge {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if c.bytes += int64(len(content)); tooLarge || c.bytes > c.limits.MaxBytes {
+		return nil, c.fail(name, fmt.Sprintf("the files of the folder have more than %d bytes; keep out what is not to be deployed with a %s", c.limits.MaxBytes, ignoreFile))
 	}
 	return content, nil
 }

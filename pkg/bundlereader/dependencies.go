@@ -26,6 +26,8 @@ type dependency struct {
 	Name       string `json:"name"`
 	Version    string `json:"version"`
 	Repository string `json:"repository"`
+
+	file string // where it is written
 }
 
 type dependencyList struct {
@@ -40,7 +42,7 @@ func (b *builder) addDependencies(ctx context.Context) error {
 		return nil
 	}
 	for _, dir := range b.localCharts() {
-		if err := b.complete(ctx, chartAt{dir: dir, source: path.Join(b.contents.root, dir)}, 0); err != nil {
+		if err := b.complete(ctx, chartAt{dir: dir, source: path.Join(b.contents.root, dir)}); err != nil {
 			return err
 		}
 	}
@@ -68,9 +70,12 @@ func (b *builder) localCharts() []string {
 }
 
 // chartAt is a chart in the bundle, and the folder of the tree it came from.
-type chartAt struct{ dir, source string }
+type chartAt struct {
+	dir, source string
+	depth       int // how many charts of the repository it is a dependency of
+}
 
-func (b *builder) complete(ctx context.Context, chart chartAt, depth int) error {
+func (b *builder) complete(ctx context.Context, chart chartAt) error {
 	for _, list := range []struct{ file, lock string }{{chartFile, "Chart.lock"}, {"requirements.yaml", "requirements.lock"}} {
 		wanted, err := b.dependencyList(chart, list.file)
 		if err != nil {
@@ -82,7 +87,8 @@ func (b *builder) complete(ctx context.Context, chart chartAt, depth int) error 
 		}
 		for _, dep := range wanted {
 			dep.pin(locked)
-			if err := b.addDependency(ctx, chart, list.file, dep, depth); err != nil {
+			dep.file = path.Join(chart.source, list.file)
+			if err := b.addDependency(ctx, chart, dep); err != nil {
 				return err
 			}
 		}
@@ -116,32 +122,34 @@ func (d *dependency) pin(locked []dependency) {
 	}
 }
 
-func (b *builder) addDependency(ctx context.Context, chart chartAt, file string, dep dependency, depth int) error {
+// fail makes an error about the dependency.
+func (d *dependency) fail(message string) error {
+	return &problem{Finding{Severity: Error, File: d.file, Field: "dependencies." + d.Name, Message: message}}
+}
+
+func (b *builder) addDependency(ctx context.Context, chart chartAt, dep dependency) error {
 	if b.vendored(chart.dir, dep.Name) {
 		return nil
 	}
-	fail := func(message string) error {
-		return &problem{Finding{Severity: Error, File: path.Join(chart.source, file), Field: "dependencies." + dep.Name, Message: message}}
-	}
 	switch {
 	case dep.Name == "" || strings.ContainsAny(dep.Name, `/\`) || isHidden(dep.Name):
-		return fail("it has no valid name")
+		return dep.fail("it has no valid name")
 	case strings.HasPrefix(dep.Repository, fileRepo):
-		return b.addLocalDependency(ctx, chart, dep, depth, fail)
+		return b.addLocalDependency(ctx, chart, dep)
 	case !isURL(dep.Repository):
-		return fail("it is not in the folder charts, and its repository is not an address that begins with https://, oci:// or file://")
+		return dep.fail("it is not in the folder charts, and its repository is not an address that begins with https://, oci:// or file://")
 	case b.options.Charts == nil:
-		return fail("charts from elsewhere cannot be fetched here")
+		return dep.fail("charts from elsewhere cannot be fetched here")
 	}
 	name, archive, err := b.options.Charts.Archive(ctx, ChartRef{Chart: dep.Name, Repo: dep.Repository, Version: dep.Version})
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fail(err.Error())
+		return dep.fail(err.Error())
 	}
 	if err := b.contents.add(path.Join(chart.dir, chartsDir, path.Base(name)), archive); err != nil {
-		return fail(err.Error())
+		return dep.fail(err.Error())
 	}
 	return nil
 }
@@ -165,20 +173,20 @@ func (b *builder) vendored(dir, name string) bool {
 }
 
 // addLocalDependency copies a chart from elsewhere in the repository.
-func (b *builder) addLocalDependency(ctx context.Context, chart chartAt, dep dependency, depth int, fail func(string) error) error {
-	if depth >= maxLocalCharts {
-		return fail(fmt.Sprintf("charts depend on each other more than %d deep", maxLocalCharts))
+func (b *builder) addLocalDependency(ctx context.Context, chart chartAt, dep dependency) error {
+	if chart.depth >= maxLocalCharts {
+		return dep.fail(fmt.Sprintf("charts depend on each other more than %d deep", maxLocalCharts))
 	}
 	source := path.Join(chart.source, strings.TrimPrefix(dep.Repository, fileRepo))
 	if !fs.ValidPath(source) {
-		return fail("the folder " + dep.Repository + " is outside of the repository")
+		return dep.fail("the folder " + dep.Repository + " is outside of the repository")
 	}
 	real, info, err := resolve(b.tree, ".", source)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && !info.IsDir():
-		return fail("there is no folder " + dep.Repository)
+		return dep.fail("there is no folder " + dep.Repository)
 	case errors.Is(err, errLink):
-		return fail(err.Error())
+		return dep.fail(err.Error())
 	case err != nil:
 		return fmt.Errorf("looking for chart %s: %w", dep.Name, err)
 	}
@@ -187,13 +195,13 @@ func (b *builder) addLocalDependency(ctx context.Context, chart chartAt, dep dep
 		return err
 	}
 	if _, ok := local.files[chartFile]; !ok {
-		return fail("the folder " + dep.Repository + " has no " + chartFile)
+		return dep.fail("the folder " + dep.Repository + " has no " + chartFile)
 	}
 	dir := path.Join(chart.dir, chartsDir, dep.Name)
 	for name, content := range local.files {
 		if err := b.contents.add(path.Join(dir, name), content); err != nil {
-			return fail(err.Error())
+			return dep.fail(err.Error())
 		}
 	}
-	return b.complete(ctx, chartAt{dir: dir, source: real}, depth+1)
+	return b.complete(ctx, chartAt{dir: dir, source: real, depth: chart.depth + 1})
 }

@@ -3,7 +3,6 @@ package bundlereader
 import (
 	"bytes"
 	"path"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -49,14 +48,14 @@ func (b *builder) isPlain() bool {
 // nested bundles and charts are not, and those under templates are not yet.
 func (b *builder) isDeployed(name string) bool {
 	base := path.Base(name)
-	if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" || slices.Contains(optionsNames[:], base) {
+	if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" || isOptions(base) {
 		return false
 	}
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if path.Base(dir) == "templates" {
 			return false
 		}
-		for _, marker := range append(optionsNames[:], chartFile) {
+		for _, marker := range []string{optionsName, optionsNameToo, chartFile} {
 			if _, nested := b.contents.files[path.Join(dir, marker)]; nested {
 				return false
 			}

@@ -14,9 +14,13 @@ import (
 
 const gitDir = ".git"
 
-// optionsNames are the names of the file that makes a folder a bundle; the
-// first that is there counts.
-var optionsNames = [...]string{"fleet.yaml", "fleet.yml"}
+// The names of the file that makes a folder a bundle; the first that is there counts.
+const (
+	optionsName    = "fleet.yaml"
+	optionsNameToo = "fleet.yml"
+)
+
+func isOptions(name string) bool { return name == optionsName || name == optionsNameToo }
 
 // folder is a folder that becomes a bundle.
 type folder struct {
@@ -222,7 +226,7 @@ func (s *scanner) walk(ctx context.Context, dir string, depth int) (found []fold
 		return nil, false, err
 	}
 	own := slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-		return !e.IsDir() && slices.Contains(optionsNames[:], e.Name())
+		return !e.IsDir() && isOptions(e.Name())
 	})
 	if own {
 		found = append(found, folder{path: dir})

@@ -77,7 +77,7 @@ func merge(base, over map[string]any) map[string]any {
 // resources: its fleet.yaml and its values files. Values files are left out
 // under their base name, too.
 func (b *builder) usedAsOptions() map[string]bool {
-	used := map[string]bool{optionsNames[0]: true}
+	used := map[string]bool{optionsName: true}
 	if b.folder.options != "" {
 		used[path.Clean(b.folder.options)] = true
 	}

@@ -24,56 +24,58 @@ type address struct {
 
 // parseAddress reads a clone URL. Errors never quote what may hold a password.
 func parseAddress(raw string) (address, error) {
-	const hint = "use https://host/path, ssh://user@host/path or user@host:path"
-	refuse := func(text string) (address, error) {
-		return address{}, &refusal{reason: Invalid, hint: hint, text: text}
-	}
 	switch {
 	case raw == "":
-		return refuse("the repository address is empty")
+		return address{}, refuseAddress("it is empty")
 	case len(raw) > maxAddress:
-		return refuse("the repository address is too long")
+		return address{}, refuseAddress("it is too long")
 	case strings.ContainsFunc(raw, func(c rune) bool { return unicode.IsControl(c) || unicode.IsSpace(c) }):
-		return refuse("the repository address contains spaces or control characters")
+		return address{}, refuseAddress("it contains spaces or control characters")
 	case strings.HasPrefix(raw, "-"):
-		return refuse("the repository address begins with a dash")
+		return address{}, refuseAddress("it begins with a dash")
+	case strings.Contains(raw, "://"):
+		return parseURL(raw)
+	default:
+		return parseSCP(raw)
 	}
-	if !strings.Contains(raw, "://") {
-		return parseSCP(raw, refuse)
-	}
+}
+
+func refuseAddress(why string) error {
+	return &refusal{reason: Invalid, text: "the repository address cannot be used: " + why,
+		hint: "use https://host/path, ssh://user@host/path or user@host:path"}
+}
+
+func parseURL(raw string) (address, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return refuse("the repository address cannot be parsed")
+		return address{}, refuseAddress("it cannot be parsed")
 	}
 	addr := address{scheme: strings.ToLower(u.Scheme), host: u.Host, path: u.EscapedPath(), user: u.User.Username()}
 	addr.password, _ = u.User.Password()
-	switch addr.scheme {
-	case "http", "https":
-	case "ssh":
-		addr.path = u.Path
-		if addr.path == "" || addr.path == "/" {
-			return refuse("the repository address has no path")
-		}
-		// A path below a home directory is written ssh://host/~user/path.
-		if strings.HasPrefix(addr.path, "/~") {
-			addr.path = addr.path[1:]
-		}
-	default:
-		return refuse("the protocol " + strings.ToValidUTF8(addr.scheme, "?") + " is not supported")
+	switch {
+	case !addr.isHTTP() && addr.scheme != "ssh":
+		return address{}, refuseAddress("the protocol " + strings.ToValidUTF8(addr.scheme, "?") + " is not supported")
+	case u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-"):
+		return address{}, refuseAddress("it has no valid host")
+	case u.RawQuery != "" || u.Fragment != "":
+		return address{}, refuseAddress("it has a query or a fragment")
+	case addr.isHTTP():
+		return addr, nil
+	case strings.Trim(u.Path, "/") == "":
+		return address{}, refuseAddress("it has no path")
 	}
-	if u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") {
-		return refuse("the repository address has no valid host")
-	}
-	if u.RawQuery != "" || u.Fragment != "" {
-		return refuse("the repository address has a query or a fragment")
+	addr.path = u.Path
+	// A path below a home directory is written ssh://host/~user/path.
+	if strings.HasPrefix(addr.path, "/~") {
+		addr.path = addr.path[1:]
 	}
 	return addr, nil
 }
 
-func parseSCP(raw string, refuse func(string) (address, error)) (address, error) {
+func parseSCP(raw string) (address, error) {
 	parts := scpForm.FindStringSubmatch(raw)
 	if parts == nil {
-		return refuse("the repository address is a local path or has no host")
+		return address{}, refuseAddress("it is a local path, or has no host")
 	}
 	return address{scheme: "ssh", user: parts[1], host: parts[2], path: parts[3]}, nil
 }

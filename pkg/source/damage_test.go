@@ -161,7 +161,7 @@ func TestKilledProcess(t *testing.T) {
 	r.commit(tree)
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(3, 3))
-	for round := range 12 {
+	for round := range rounds(12) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "FETCH_LOOP_DIR="+dir, "FETCH_LOOP_URL="+r.url)
 		out, err := cmd.StdoutPipe()
@@ -180,7 +180,8 @@ func TestKilledProcess(t *testing.T) {
 			changed[fmt.Sprintf("d%d/f%d", i%9, i)] = noise(uint64(round*1000+i), 1500)
 		}
 		commit := r.commit(changed)
-		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond) // the moment of death is the point
+		// The moment of death is the point, so it is left to chance.
+		<-time.After(time.Duration(random.IntN(60)) * time.Millisecond)
 		_ = cmd.Process.Kill()
 		for lines.Scan() {
 			t.Errorf("round %d: the process says %q", round, lines.Text())

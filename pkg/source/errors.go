@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/skeema/knownhosts"
 )
@@ -43,8 +44,9 @@ const (
 // ErrNotFetched is returned by [Mirrors.Open] for a commit that is not on disk.
 var ErrNotFetched = errors.New("the commit has not been fetched")
 
-// errTooLarge is the cause of every error with reason TooLarge.
-var errTooLarge = errors.New("too large")
+// errTooLarge is the cause of every error with reason TooLarge, and of reading
+// a file that exceeds its limit.
+var errTooLarge error = syscall.EFBIG
 
 // Error is what goes wrong with a repository. No part of it holds a
 // credential: causes are kept as redacted text.

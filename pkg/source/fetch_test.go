@@ -61,6 +61,21 @@ func TestFetchReadsWhatGitReads(t *testing.T) {
 	fsck(t, m)
 }
 
+// Large files take other ways through the object store: packed, packed as a
+// difference, and loose.
+func TestLargeFiles(t *testing.T) {
+	s := newServer(t)
+	r := s.repository(t, "demo")
+	large := noise(1, 3<<20)
+	first := r.commit(map[string]string{"large": large, "alike": large + "and more", "zeros": strings.Repeat("0", 2<<20)})
+	git(t, r.bare, "repack", "-adfq")
+	m := newTestMirrors(t, Limits{})
+	checkout(t, r, fetch(t, m, Request{URL: r.url}, first))
+	second := r.commit(map[string]string{"large": large[:1<<20] + "changed" + large[1<<20:], "other": noise(2, 2<<20)})
+	checkout(t, r, fetch(t, m, Request{URL: r.url}, second))
+	fsck(t, m)
+}
+
 // Many commits, edits, removals, branches thrown away and begun anew: after
 // each the snapshot is what git says, and git finds nothing wrong on disk.
 func TestIncrementalFetches(t *testing.T) {
@@ -78,7 +93,7 @@ func TestIncrementalFetches(t *testing.T) {
 
 	random := rand.New(rand.NewPCG(7, 7))
 	commits := []string{first}
-	for i := range 40 {
+	for i := range rounds(40) {
 		name := fmt.Sprintf("apps/%02d/file.yaml", random.IntN(60))
 		switch random.IntN(6) {
 		case 0: // history is rewritten
@@ -106,6 +121,14 @@ func TestIncrementalFetches(t *testing.T) {
 			t.Errorf("Open of an earlier commit: %v", err)
 		}
 	}
+}
+
+// rounds is how often something is tried: less often where time is short.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
 }
 
 func TestServerForgetsOldCommits(t *testing.T) {

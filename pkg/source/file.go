@@ -11,15 +11,22 @@ import (
 
 // info describes a file. A commit records no times of files.
 type info struct {
+	tree *tree
 	node node
-	size int64
 }
 
 func (i info) Name() string       { return i.node.name }
-func (i info) Size() int64        { return i.size }
 func (i info) ModTime() time.Time { return time.Time{} }
 func (i info) IsDir() bool        { return i.node.isDir() }
 func (i info) Sys() any           { return nil }
+
+// Size is looked up only when it is asked for.
+func (i info) Size() int64 {
+	if i.node.isDir() || i.node.mode == filemode.Submodule {
+		return 0
+	}
+	return i.tree.objects.size(i.node)
+}
 
 func (i info) Mode() fs.FileMode {
 	switch i.node.mode {
@@ -73,13 +80,10 @@ func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	return some, nil
 }
 
-// entry is a node in a listing; its size is looked up only if asked for.
-type entry struct {
-	tree *tree
-	node node
-}
+// entry is a node in a listing.
+type entry struct{ info info }
 
-func (e entry) Name() string               { return e.node.name }
-func (e entry) IsDir() bool                { return e.node.isDir() }
-func (e entry) Type() fs.FileMode          { return e.tree.info(e.node).Mode().Type() }
-func (e entry) Info() (fs.FileInfo, error) { return e.tree.describe(e.node) }
+func (e entry) Name() string               { return e.info.Name() }
+func (e entry) IsDir() bool                { return e.info.IsDir() }
+func (e entry) Type() fs.FileMode          { return e.info.Mode().Type() }
+func (e entry) Info() (fs.FileInfo, error) { return e.info, nil }

@@ -11,10 +11,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -67,7 +69,7 @@ func (p *transports) get(req Request) (*http.Transport, error) {
 	}
 	pool := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: headerTimeout,
@@ -78,6 +80,16 @@ func (p *transports) get(req Request) (*http.Transport, error) {
 	}
 	p.pools[key] = pool
 	return pool, nil
+}
+
+// refuseLinkLocal keeps addresses that tenants write away from the metadata
+// services of clouds. No repository is served there.
+func refuseLinkLocal(_, at string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(at)
+	if err == nil && to.Addr().Unmap().IsLinkLocalUnicast() {
+		return &refusal{reason: Invalid, text: "the address " + to.Addr().String() + " is link-local, which is refused"}
+	}
+	return nil
 }
 
 // httpRemote speaks the smart HTTP protocol.

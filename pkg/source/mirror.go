@@ -26,6 +26,9 @@ const (
 	maxMarks    = 256 // commits in a generation without histories; then a new one is begun
 	maxHaves    = 32  // commits of such a generation that a server is told of
 	objectCache = 8 * cache.MiByte
+	// largeObject is the size, in bytes, from which on an object is not held in
+	// memory before somebody wants it.
+	largeObject = 1 << 20
 )
 
 // mirror is the directory of one repository and credential. Below it, each
@@ -255,5 +258,6 @@ func (g generation) condemn() {
 
 // storage opens the object store.
 func (g generation) storage() *filesystem.Storage {
-	return filesystem.NewStorage(osfs.New(g.dir), cache.NewObjectLRU(objectCache))
+	return filesystem.NewStorageWithOptions(&packFS{Filesystem: osfs.New(g.dir)}, cache.NewObjectLRU(objectCache),
+		filesystem.Options{LargeObjectThreshold: largeObject})
 }

@@ -13,6 +13,8 @@ const (
 	redacted = "[redacted]"
 	// maxMessage bounds, in runes, what a server may say in an error of ours.
 	maxMessage = 400
+	// noPassword is what GitHub has its users write where a password is asked for.
+	noPassword = "x-oauth-basic" //nolint:gosec // a word that stands for no password
 	// minSecret is the shortest text that is worth searching for: replacing
 	// every "a" would make a message unreadable and hide nothing.
 	minSecret = 4
@@ -41,7 +43,7 @@ func newRedactor(addr address, auth *Auth) redactor {
 }
 
 func (r *redactor) addPair(user, password string) {
-	if password == "" || password == "x-oauth-basic" {
+	if password == "" || password == noPassword {
 		// A token may stand in for the user name.
 		if len(user) >= 16 {
 			r.add(user)

@@ -78,6 +78,7 @@ func TestWhatCannotBeFetched(t *testing.T) {
 		{"a branch that climbs", Request{URL: r.url, Branch: "../../etc"}, Invalid, []string{"not a valid branch"}},
 		{"a revision with control characters", Request{URL: r.url, Revision: "v1\n"}, Invalid, []string{"not a valid revision"}},
 		{"a revision that is an expression", Request{URL: r.url, Revision: "HEAD^{tree}"}, Invalid, []string{"not a valid revision"}},
+		{"a metadata service", Request{URL: "http://169.254.169.254/latest"}, Invalid, []string{"link-local"}},
 		{"SSH without a key", Request{URL: "git@example.test:demo.git"}, AuthenticationFailed, []string{"kubernetes.io/ssh-auth"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -111,29 +111,27 @@ func (r *objectReader) file(n node) ([]byte, error) {
 	return r.read(plumbing.BlobObject, n.hash, r.maxFile)
 }
 
-// size tells how long a file is without reading it.
-func (r *objectReader) size(n node) (int64, error) {
+// size tells how long a file is without reading it. For one that cannot be
+// read it is zero; reading it will say so.
+func (r *objectReader) size(n node) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size, err := r.store.EncodedObjectSize(n.hash)
 	if err != nil {
-		return 0, r.broken(n.hash, err)
+		r.condemn()
+		return 0
 	}
-	return size, nil
+	return size
 }
 
 func (r *objectReader) read(kind plumbing.ObjectType, hash plumbing.Hash, limit int64) (content []byte, err error) {
 	defer recoverMalformed(&err)
-	size, err := r.store.EncodedObjectSize(hash)
-	if err != nil {
-		return nil, r.broken(hash, err)
-	}
-	if size > limit {
-		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, size, limit)
-	}
 	encoded, err := r.store.EncodedObject(kind, hash)
 	if err != nil {
 		return nil, r.broken(hash, err)
+	}
+	if size := encoded.Size(); size > limit {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, size, limit)
 	}
 	reader, err := encoded.Reader()
 	if err != nil {

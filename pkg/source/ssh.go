@@ -156,8 +156,8 @@ func (r *sshRemote) close() {
 		// A flush packet says goodbye.
 		_, _ = io.WriteString(r.stdin, "0000")
 	}
-	r.session.Close()
-	r.client.Close()
+	_ = r.session.Close()
+	_ = r.client.Close()
 }
 
 // explain prefers, of several ways to describe a failure, the one that helps:

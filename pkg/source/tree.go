@@ -50,13 +50,13 @@ func (t *tree) Open(name string) (fs.File, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &openDir{info: t.info(n), entries: entries}, nil
+		return &openDir{info: info{tree: t, node: n}, entries: entries}, nil
 	}
 	content, err := t.content(n)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return &openFile{info: info{node: n, size: int64(len(content))}, Reader: bytes.NewReader(content)}, nil
+	return &openFile{info: info{tree: t, node: n}, Reader: bytes.NewReader(content)}, nil
 }
 
 // ReadFile follows links.
@@ -69,7 +69,7 @@ func (t *tree) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
 	}
-	return bytes.Clone(content), nil
+	return content, nil
 }
 
 // ReadDir follows links; the entries are sorted by name.
@@ -96,11 +96,7 @@ func (t *tree) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	described, err := t.describe(n)
-	if err != nil {
-		return nil, &fs.PathError{Op: op, Path: name, Err: err}
-	}
-	return described, nil
+	return info{tree: t, node: n}, nil
 }
 
 // ReadLink returns the text of a link as it is.
@@ -231,20 +227,7 @@ func (t *tree) entries(dir node) ([]fs.DirEntry, error) {
 	}
 	entries := make([]fs.DirEntry, 0, len(nodes))
 	for _, n := range nodes {
-		entries = append(entries, entry{tree: t, node: n})
+		entries = append(entries, entry{info{tree: t, node: n}})
 	}
 	return entries, nil
 }
-
-// describe returns the facts about a node, its size included.
-func (t *tree) describe(n node) (fs.FileInfo, error) {
-	described := t.info(n)
-	if n.isDir() || n.mode == filemode.Submodule {
-		return described, nil
-	}
-	var err error
-	described.size, err = t.objects.size(n)
-	return described, err
-}
-
-func (t *tree) info(n node) info { return info{node: n} }

@@ -42,7 +42,7 @@ func (g *flights[T]) join(ctx context.Context, key string, work func(context.Con
 		f.waiting++
 		return f
 	}
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // leave calls cancel
 	f := &flight[T]{waiting: 1, cancel: cancel, done: make(chan struct{})}
 	if g.all == nil {
 		g.all = map[string]*flight[T]{}
