@@ -38,7 +38,7 @@ func TestKilledAtAnyMomentEverythingConverges(t *testing.T) {
 		rounds = 2
 	}
 	s := newKillStory(t)
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // repeats the same moments
+	random := rand.New(rand.NewPCG(seed, seed))
 	s.push(t, "first")
 	s.follow(t)
 	s.awaitRound(t, "first")

@@ -36,20 +36,20 @@ type Hub struct {
 func NewHub(conn *Connection) *Hub {
 	return &Hub{
 		Connection:                conn,
-		GitRepos:                  NewKind[*fleet.GitRepo, *fleet.GitRepoList](conn, fleetKind("GitRepo", "gitrepos", nil)),
-		HelmOps:                   NewKind[*fleet.HelmOp, *fleet.HelmOpList](conn, fleetKind("HelmOp", "helmops", nil)),
-		Bundles:                   NewKind[*fleet.Bundle, *fleet.BundleList](conn, fleetKind("Bundle", "bundles", nil)),
-		BundleDeployments:         NewKind[*fleet.BundleDeployment, *fleet.BundleDeploymentList](conn, fleetKind("BundleDeployment", "bundledeployments", nil)),
+		GitRepos:                  NewKind[*fleet.GitRepo, *fleet.GitRepoList](conn, fleetKind("GitRepo", "gitrepos")),
+		HelmOps:                   NewKind[*fleet.HelmOp, *fleet.HelmOpList](conn, fleetKind("HelmOp", "helmops")),
+		Bundles:                   NewKind[*fleet.Bundle, *fleet.BundleList](conn, fleetKind("Bundle", "bundles")),
+		BundleDeployments:         NewKind[*fleet.BundleDeployment, *fleet.BundleDeploymentList](conn, fleetKind("BundleDeployment", "bundledeployments")),
 		Contents:                  NewKind[*fleet.Content, *fleet.ContentList](conn, contentKind()),
-		Clusters:                  NewKind[*fleet.Cluster, *fleet.ClusterList](conn, fleetKind("Cluster", "clusters", nil)),
-		ClusterGroups:             NewKind[*fleet.ClusterGroup, *fleet.ClusterGroupList](conn, fleetKind("ClusterGroup", "clustergroups", nil)),
-		BundleNamespaceMappings:   NewKind[*fleet.BundleNamespaceMapping, *fleet.BundleNamespaceMappingList](conn, fleetKind("BundleNamespaceMapping", "bundlenamespacemappings", nil)),
-		GitRepoRestrictions:       NewKind[*fleet.GitRepoRestriction, *fleet.GitRepoRestrictionList](conn, fleetKind("GitRepoRestriction", "gitreporestrictions", nil)),
-		Policies:                  NewKind[*fleet.Policy, *fleet.PolicyList](conn, fleetKind("Policy", "policies", nil)),
-		Schedules:                 NewKind[*fleet.Schedule, *fleet.ScheduleList](conn, fleetKind("Schedule", "schedules", nil)),
-		ImageScans:                NewKind[*fleet.ImageScan, *fleet.ImageScanList](conn, fleetKind("ImageScan", "imagescans", nil)),
-		ClusterRegistrations:      NewKind[*fleet.ClusterRegistration, *fleet.ClusterRegistrationList](conn, fleetKind("ClusterRegistration", "clusterregistrations", nil)),
-		ClusterRegistrationTokens: NewKind[*fleet.ClusterRegistrationToken, *fleet.ClusterRegistrationTokenList](conn, fleetKind("ClusterRegistrationToken", "clusterregistrationtokens", nil)),
+		Clusters:                  NewKind[*fleet.Cluster, *fleet.ClusterList](conn, fleetKind("Cluster", "clusters")),
+		ClusterGroups:             NewKind[*fleet.ClusterGroup, *fleet.ClusterGroupList](conn, fleetKind("ClusterGroup", "clustergroups")),
+		BundleNamespaceMappings:   NewKind[*fleet.BundleNamespaceMapping, *fleet.BundleNamespaceMappingList](conn, fleetKind("BundleNamespaceMapping", "bundlenamespacemappings")),
+		GitRepoRestrictions:       NewKind[*fleet.GitRepoRestriction, *fleet.GitRepoRestrictionList](conn, fleetKind("GitRepoRestriction", "gitreporestrictions")),
+		Policies:                  NewKind[*fleet.Policy, *fleet.PolicyList](conn, fleetKind("Policy", "policies")),
+		Schedules:                 NewKind[*fleet.Schedule, *fleet.ScheduleList](conn, fleetKind("Schedule", "schedules")),
+		ImageScans:                NewKind[*fleet.ImageScan, *fleet.ImageScanList](conn, fleetKind("ImageScan", "imagescans")),
+		ClusterRegistrations:      NewKind[*fleet.ClusterRegistration, *fleet.ClusterRegistrationList](conn, fleetKind("ClusterRegistration", "clusterregistrations")),
+		ClusterRegistrationTokens: NewKind[*fleet.ClusterRegistrationToken, *fleet.ClusterRegistrationTokenList](conn, fleetKind("ClusterRegistrationToken", "clusterregistrationtokens")),
 
 		Namespaces: NewKind[*corev1.Namespace, *corev1.NamespaceList](conn, Resource{GVK: corev1.SchemeGroupVersion.WithKind("Namespace"), Plural: "namespaces"}),
 		Secrets:    NewKind[*corev1.Secret, *corev1.SecretList](conn, Resource{GVK: corev1.SchemeGroupVersion.WithKind("Secret"), Plural: "secrets", Namespaced: true}),
@@ -57,8 +57,8 @@ func NewHub(conn *Connection) *Hub {
 	}
 }
 
-func fleetKind(kind, plural string, trim func(any)) Resource {
-	return Resource{GVK: FleetGVK(kind), Plural: plural, Namespaced: true, Trim: trim}
+func fleetKind(kind, plural string) Resource {
+	return Resource{GVK: FleetGVK(kind), Plural: plural, Namespaced: true}
 }
 
 // contentKind keeps the bodies of Contents out of memory: the cache is read

@@ -13,11 +13,11 @@ import (
 // subresource "status" only status is compared, else everything but status.
 // It returns nil if there is no difference.
 func MergePatch(before, after metav1.Object, subresource string) ([]byte, error) {
-	old, err := comparable(before, subresource)
+	old, err := part(before, subresource)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := comparable(after, subresource)
+	changed, err := part(after, subresource)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +41,8 @@ func MergePatch(before, after metav1.Object, subresource string) ([]byte, error)
 	return json.Marshal(patch)
 }
 
-// comparable returns the JSON of the part of obj that a patch may change.
-func comparable(obj metav1.Object, subresource string) ([]byte, error) {
+// part returns the JSON of the part of obj that a patch may change.
+func part(obj metav1.Object, subresource string) ([]byte, error) {
 	data, err := json.Marshal(obj)
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)

@@ -61,9 +61,6 @@ func NewQueue(opts QueueOptions) *Queue {
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
 	}
-	if opts.Log == nil {
-		opts.Log = logrus.StandardLogger()
-	}
 	opts.Log = opts.Log.WithField("controller", opts.Name)
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[Key](opts.MinBackoff, opts.MaxBackoff)
 	return &Queue{

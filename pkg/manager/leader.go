@@ -8,13 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-
-	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
 
 // The lease: a leader that is cut off stops after renewDeadline, before another
@@ -31,8 +28,8 @@ var errLostLease = errors.New("lost the lease: another replica leads, or the API
 // whileLeading runs f while this replica holds the lease. The lease is given
 // back only when f has returned, so that no two replicas ever act at once. A
 // replica that loses it returns an error: its process ends.
-func whileLeading(ctx context.Context, config Config, conn *kube.Connection, log logrus.FieldLogger, f func(context.Context) error) error {
-	if !config.LeaderElection {
+func (m *process) whileLeading(ctx context.Context, f func(context.Context) error) error {
+	if !m.LeaderElection {
 		return f(ctx)
 	}
 	host, err := os.Hostname()
@@ -46,15 +43,15 @@ func whileLeading(ctx context.Context, config Config, conn *kube.Connection, log
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: leaseName,
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Name: leaseName, Namespace: config.Namespace},
-			Client:     conn.Kubernetes.CoordinationV1(),
+			LeaseMeta:  metav1.ObjectMeta{Name: leaseName, Namespace: m.Namespace},
+			Client:     m.conn.Kubernetes.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: led.lead,
-			OnStoppedLeading: func() { log.Info("Stopped leading") },
+			OnStoppedLeading: func() { m.log.Info("Stopped leading") },
 		},
 	})
 	if err != nil {
@@ -90,7 +87,7 @@ func (l *leadership) lead(lease context.Context) {
 	}
 	ctx, cancel := context.WithCancel(lease)
 	defer cancel()
-	defer context.AfterFunc(l.stop, cancel)()
+	defer context.AfterFunc(l.stop, cancel)() //nolint:contextcheck // stop is the other end of both contexts
 	err := l.f(ctx)
 	if lease.Err() != nil {
 		err = errors.Join(errLostLease, err)

@@ -37,6 +37,15 @@ const (
 	readers = 2
 )
 
+// process is a running manager.
+type process struct {
+	Config
+	conn    *kube.Connection
+	log     logrus.FieldLogger
+	metrics *metrics
+	ready   readiness
+}
+
 // Run runs the manager until ctx ends, or until it loses its lease.
 func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	conn, err := kube.Connect(config.Hub, kube.Options{
@@ -51,17 +60,12 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	if err != nil {
 		return fmt.Errorf("connecting to the hub: %w", err)
 	}
-	metrics := newMetrics()
+	m := &process{Config: config, conn: conn, log: log, metrics: newMetrics()}
 	group, ctx := errgroup.WithContext(ctx)
-	ready := &readiness{}
 	if config.MetricsAddress != "" {
-		group.Go(func() error { return serve(ctx, config.MetricsAddress, metrics.registry, ready) })
+		group.Go(func() error { return serve(ctx, config.MetricsAddress, m.metrics.registry, &m.ready) })
 	}
-	group.Go(func() error {
-		return whileLeading(ctx, config, conn, log, func(ctx context.Context) error {
-			return control(ctx, config, conn, log, metrics, ready)
-		})
-	})
+	group.Go(func() error { return m.whileLeading(ctx, m.control) })
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -70,19 +74,19 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 }
 
 // control runs the controllers until ctx ends.
-func control(ctx context.Context, config Config, conn *kube.Connection, log logrus.FieldLogger, m *metrics, ready *readiness) error {
+func (m *process) control(ctx context.Context) error {
 	started := time.Now()
-	hub := kube.NewHub(conn)
+	hub := kube.NewHub(m.conn)
 	hub.AddIndexes()
-	runs, err := register(ctx, config, hub, log, m)
+	runs, err := m.register(ctx, hub)
 	if err != nil {
 		return err
 	}
-	if err := conn.Start(ctx); err != nil {
+	if err := m.conn.Start(ctx); err != nil {
 		return err
 	}
-	ready.set(conn.Synced)
-	log.WithField("took", time.Since(started).Round(time.Millisecond).String()).Info("Manager is running")
+	m.ready.set(m.conn.Synced)
+	m.log.WithField("took", time.Since(started).Round(time.Millisecond).String()).Info("Manager is running")
 	var running errgroup.Group
 	for _, run := range runs {
 		running.Go(func() error { run(ctx); return nil })
@@ -91,14 +95,14 @@ func control(ctx context.Context, config Config, conn *kube.Connection, log logr
 }
 
 // register prepares every controller.
-func register(ctx context.Context, config Config, hub *kube.Hub, log logrus.FieldLogger, m *metrics) ([]func(context.Context), error) {
-	mirrors, err := source.NewMirrors(filepath.Join(config.DataDir, "mirrors"), source.Limits{
-		MaxBytes: config.MaxRepositoryBytes, Timeout: config.FetchTimeout,
-	}, log)
+func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.Context), error) {
+	mirrors, err := source.NewMirrors(filepath.Join(m.DataDir, "mirrors"), source.Limits{
+		MaxBytes: m.MaxRepositoryBytes, Timeout: m.FetchTimeout,
+	}, m.log)
 	if err != nil {
 		return nil, fmt.Errorf("preparing mirrors: %w", err)
 	}
-	chartCache, err := charts.New(filepath.Join(config.DataDir, "charts"))
+	chartCache, err := charts.New(filepath.Join(m.DataDir, "charts"))
 	if err != nil {
 		return nil, fmt.Errorf("preparing chart cache: %w", err)
 	}
@@ -106,22 +110,22 @@ func register(ctx context.Context, config Config, hub *kube.Hub, log logrus.Fiel
 	recorder := kube.NewRecorder(ctx, hub.Connection, "flotilla-manager")
 	return []func(context.Context){
 		gitrepos.Register(gitrepos.Deps{
-			Hub: hub, Mirrors: mirrors, Charts: chartCache, Recorder: recorder, Log: log, Clock: now,
-			Fetches: fetches, Readers: readers, Observe: m.observe,
+			Hub: hub, Mirrors: mirrors, Charts: chartCache, Recorder: recorder, Log: m.log, Clock: now,
+			Fetches: fetches, Readers: readers, Observe: m.metrics.observe,
 		}),
 		bundles.Register(bundles.Deps{
-			Hub: hub, Recorder: recorder, Log: log, Clock: now,
-			Workers: bundleWorkers, Parallel: parallelWrites, Observe: m.observe,
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
+			Workers: bundleWorkers, Parallel: parallelWrites, Observe: m.metrics.observe,
 		}),
 		clusters.Register(clusters.Deps{
-			Hub: hub, Recorder: recorder, Log: log, Clock: now,
-			AgentURL: config.AgentURL, AgentCA: config.AgentCA, AgentImage: config.AgentImage, Observe: m.observe,
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
+			AgentURL: m.AgentURL, AgentCA: m.AgentCA, AgentImage: m.AgentImage, Observe: m.metrics.observe,
 		}),
-		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: log, Clock: now, Observe: m.observe}),
-		unsupported.Register(unsupported.Deps{Hub: hub, Log: log, Clock: now}),
+		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: m.log, Clock: now, Observe: m.metrics.observe}),
+		unsupported.Register(unsupported.Deps{Hub: hub, Log: m.log, Clock: now}),
 		garbagecollector.Register(garbagecollector.Deps{
-			Hub: hub, Recorder: recorder, Log: log, Clock: now, Metrics: garbagecollector.NewMetrics(m.registry),
-			ContentGrace: config.ContentGrace, Parallel: parallelWrites, Observe: m.observe,
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Metrics: garbagecollector.NewMetrics(m.metrics.registry),
+			ContentGrace: m.ContentGrace, Parallel: parallelWrites, Observe: m.metrics.observe,
 		}),
 	}, nil
 }

@@ -10,14 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rancher/wrangler/v3/pkg/generic"
 	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
-	"github.com/rancher/wrangler/v3/pkg/generic"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Deps is what the controller needs.

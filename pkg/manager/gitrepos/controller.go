@@ -158,8 +158,13 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	if st.upToDate(repo, checks) && !again {
 		return st, sooner(next.in, in), nil
 	}
+	if tree == nil {
+		if st, tree, err = c.reopen(ctx, st, request); err != nil {
+			return st, 0, err
+		}
+	}
 	st.checks = checks
-	st, err = c.bring(ctx, repo, st, request, tree)
+	st, err = c.bring(ctx, repo, st, tree)
 	_, in = st.retryDue(c.Clock.Now())
 	return st, sooner(next.in, in), err
 }

@@ -52,16 +52,19 @@ func (c *controller) fetchCommit(ctx context.Context, request source.Request, co
 	return c.Mirrors.Fetch(ctx, request)
 }
 
-// bring reads the commit's folders and writes the bundles that changed.
-func (c *controller) bring(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request, tree fs.FS) (state, error) {
-	if tree == nil {
-		snapshot, err := c.fetchCommit(ctx, request, st.commit)
-		if err != nil {
-			st.outcome.fetchErr = err
-			return st, err
-		}
-		st.commit, tree = snapshot.Commit, snapshot.Tree()
+// reopen returns the tree of the commit that was fetched last.
+func (c *controller) reopen(ctx context.Context, st state, request source.Request) (state, fs.FS, error) {
+	snapshot, err := c.fetchCommit(ctx, request, st.commit)
+	if err != nil {
+		st.outcome.fetchErr = err
+		return st, nil, err
 	}
+	st.commit = snapshot.Commit
+	return st, snapshot.Tree(), nil
+}
+
+// bring reads the commit's folders and writes the bundles that changed.
+func (c *controller) bring(ctx context.Context, repo *fleet.GitRepo, st state, tree fs.FS) (state, error) {
 	result, err := c.read(ctx, repo, st.commit, tree)
 	if err != nil {
 		st.outcome.writeErr = err

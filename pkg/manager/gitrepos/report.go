@@ -65,7 +65,7 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) (status.GitRepoFac
 		GitRepo: repo, Bundles: bundles, Deployments: deployments,
 		Generation: max(o.generation, repo.Status.ObservedGeneration), Known: o.known,
 		Commit: o.commit, ForceSync: o.force, Updating: st.commit != o.commit,
-		Problems: problems(repo, o), Warnings: texts(o.findings, bundlereader.Warning),
+		Problems: problems(o), Warnings: texts(o.findings, bundlereader.Warning),
 		Now: metav1.NewTime(c.Clock.Now()),
 	}
 	if o.refused != nil {
@@ -97,13 +97,14 @@ func fetchProblem(err error) (*status.Problem, bool) {
 	case source.Unreachable, source.Timeout:
 		// These go away by themselves.
 		stalled = false
-	case source.AuthenticationFailed, source.NotFound, source.RefNotFound, source.TooLarge, source.TLS, source.Invalid:
+	case source.AuthenticationFailed, source.NotFound, source.RefNotFound, source.TooLarge, source.TLS, source.Invalid,
+		source.HostKey, source.Damaged:
 	}
 	return &status.Problem{Reason: string(e.Reason), Message: e.Error()}, stalled
 }
 
 // problems lists what a user has to put right, the gravest first.
-func problems(repo *fleet.GitRepo, o outcome) []status.Problem {
+func problems(o outcome) []status.Problem {
 	var found []status.Problem
 	for _, text := range texts(o.findings, bundlereader.Error) {
 		found = append(found, status.Problem{Reason: reasonInvalidInput, Message: text})

@@ -39,7 +39,7 @@ type state struct {
 	// repository that is away.
 	failures int
 	retry    time.Time
-	outcome outcome
+	outcome  outcome
 }
 
 // outcome is what the status says about the last attempt.
