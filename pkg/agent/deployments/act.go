@@ -30,7 +30,7 @@ func (c *Controller) act(ctx context.Context, w World, d Decision) (result, erro
 		}
 		c.explain(w, d, &made)
 	}
-	if made.Release != nil && made.Removed == nil {
+	if made.Release != nil && made.Removed == nil && !made.silent {
 		made.Seen, made.Unwatched, err = c.look(ctx, w.Deployment, made.Release)
 	}
 	return made, err
@@ -42,9 +42,10 @@ func (c *Controller) explain(w World, d Decision, made *result) {
 	bd := w.Deployment
 	verdict := &Verdict{metav1.ConditionUnknown, d.Reason, d.Message}
 	switch {
+	case d.Reason == ReasonRetryLater:
+		made.silent = bd.DeletionTimestamp != nil
 	case bd.DeletionTimestamp != nil:
 		made.Removed = &Verdict{metav1.ConditionFalse, d.Reason, d.Message}
-	case d.Reason == ReasonRetryLater:
 	case bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID || bd.Spec.DeploymentID == "":
 		made.Deployed = verdict
 	}

@@ -114,6 +114,9 @@ func whileRemoving(w World, d *Decision) bool {
 	if w.Deployment.DeletionTimestamp == nil {
 		return false
 	}
+	if afterFailure(w, d) {
+		return true
+	}
 	d.Step = StepRemove
 	due, _ := claims(w.Records, w.Owner)
 	if waiting := dependents(w.Self, w.Others); len(due) > 0 && len(waiting) > 0 {

@@ -37,6 +37,9 @@ func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, e
 		c: c, w: w, d: d, bd: w.Deployment, redactor: release.NewRedactor(nil),
 		log: c.log.WithFields(logrus.Fields{"deployment": w.Deployment.Name, "namespace": d.Wanted.Namespace}),
 	}
+	if err := c.announce(ctx, w, d); err != nil {
+		return result{}, err
+	}
 	outcome, err := job.apply(ctx)
 	var hub *HubError
 	switch {
@@ -65,6 +68,29 @@ func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, e
 		made.recheck, err = c.lookLater(w.Deployment.Name, outcome.Remaining)
 	}
 	return made, err
+}
+
+// announce says what is being done if it may take long. What was said about an
+// attempt that failed is left while it is repeated.
+func (c *Controller) announce(ctx context.Context, w World, d Decision) error {
+	timeout := helmOptions(&w.Deployment.Spec.Options).Timeout
+	if timeout == 0 || w.Last != nil && w.Last.Inputs == w.inputs() {
+		return nil
+	}
+	made, err := c.current(ctx, w, d)
+	if err != nil {
+		return err
+	}
+	if made.Release != nil {
+		if made.Seen, made.Unwatched, err = c.look(ctx, w.Deployment, made.Release); err != nil {
+			return err
+		}
+	}
+	made.Deployed = &Verdict{
+		metav1.ConditionUnknown, ReasonDeploying,
+		fmt.Sprintf("deploying; waiting for at most %s for the objects to become ready", timeout),
+	}
+	return c.report(ctx, w.Deployment, made.Report)
 }
 
 func (j *deployment) apply(ctx context.Context) (*release.Outcome, error) {

@@ -22,11 +22,11 @@ const (
 // Reasons of conditions.
 const (
 	ReasonDeployed     = "Deployed"
+	ReasonDeploying    = "Deploying"
 	ReasonFailed       = "Failed"
 	ReasonInstalled    = "Installed"
 	ReasonNotInstalled = "NotInstalled"
 	ReasonMonitored    = "Monitored"
-	ReasonStarting     = "Starting"
 	ReasonCannotWatch  = "CannotWatch"
 	ReasonRemoved      = "Removed"
 	ReasonRemoving     = "Removing"
