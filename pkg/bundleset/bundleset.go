@@ -14,6 +14,7 @@ package bundleset
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -165,6 +166,19 @@ func equal(a, b *fleet.Bundle) (bool, error) {
 		return false, err
 	}
 	return bytes.Equal(left, right), nil
+}
+
+// Digest identifies what a commit decides about a bundle, apart from which
+// commit that was. A bundle whose digest is not that of the desired one was
+// changed by somebody else.
+func Digest(b *fleet.Bundle) ([sha256.Size]byte, error) {
+	labels := maps.Clone(b.Labels)
+	delete(labels, names.LabelCommit)
+	data, err := json.Marshal(struct {
+		Labels map[string]string
+		Spec   fleet.BundleSpec
+	}{labels, b.Spec})
+	return sha256.Sum256(data), err
 }
 
 // doubt returns whether it is in doubt that a bundle which the commit did not

@@ -178,3 +178,25 @@ func TestNextComparesNumbersByTheirValue(t *testing.T) {
 		t.Errorf("the same number was written again: %q", told(plan))
 	}
 }
+
+func TestDigestTellsForeignChangesFromCommits(t *testing.T) {
+	digest := func(b *fleet.Bundle) string {
+		d, err := Digest(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(d[:])
+	}
+	wanted := digest(read("web", "x"))
+	if digest(stored("web", "x")) != wanted {
+		t.Error("a bundle that an earlier commit has written already looks foreign")
+	}
+	for name, change := range map[string]func(*fleet.Bundle){
+		"option": func(b *fleet.Bundle) { b.Spec.DefaultNamespace = "elsewhere" },
+		"label":  func(b *fleet.Bundle) { b.Labels["team"] = "b" },
+	} {
+		if digest(stored("web", "x", change)) == wanted {
+			t.Errorf("a foreign %s goes unnoticed", name)
+		}
+	}
+}

@@ -47,6 +47,11 @@ func (c *controller) write(ctx context.Context, repo *fleet.GitRepo, commit stri
 		values[stripped.Name] = data
 		desired = append(desired, stripped)
 	}
+	for _, b := range desired {
+		if err := c.want(b); err != nil {
+			return bundleset.Plan{}, err
+		}
+	}
 	plan, err := c.plan(repo, commit, result, desired)
 	if err != nil {
 		return plan, err
@@ -79,7 +84,6 @@ func (c *controller) update(ctx context.Context, change bundleset.Change, values
 	if err := c.writeValues(ctx, change.After, values); err != nil {
 		return err
 	}
-	c.expect(change.Before)
 	if _, err := c.Hub.Bundles.Patch(ctx, change.Before, change.After); err != nil {
 		return fmt.Errorf("updating bundle %s: %w", change.After.Name, err)
 	}

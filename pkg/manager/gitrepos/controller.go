@@ -8,6 +8,7 @@ package gitrepos
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"sync"
@@ -67,10 +68,9 @@ type controller struct {
 	mu     sync.Mutex
 	states map[kube.Key]state
 	// checks counts, by GitRepo, how often its bundles are to be compared
-	// again; expected holds, by bundle, the generation that a write of ours
-	// will give it.
-	checks   map[kube.Key]int
-	expected map[kube.Key]int64
+	// again; wanted holds, by bundle, the digest of what it should be.
+	checks map[kube.Key]int
+	wanted map[kube.Key][sha256.Size]byte
 }
 
 // Register prepares the controller; it works until ctx ends once the returned
@@ -88,7 +88,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		readers:      make(chan struct{}, max(deps.Readers, 1)),
 		states:       map[kube.Key]state{},
 		checks:       map[kube.Key]int{},
-		expected:     map[kube.Key]int64{},
+		wanted:       map[kube.Key][sha256.Size]byte{},
 	}
 	c.sync = kube.NewQueue(kube.QueueOptions{
 		Name: "gitrepos", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Fetches,
@@ -158,6 +158,8 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	if st.upToDate(repo, checks) && !again {
 		return st, sooner(next.in, in), nil
 	}
+	// Whatever fails from here on is tried again.
+	st.brought = ""
 	if tree == nil {
 		if st, tree, err = c.reopen(ctx, st, request); err != nil {
 			return st, 0, err

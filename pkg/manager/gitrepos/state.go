@@ -10,6 +10,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/bundleset"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
 
@@ -185,21 +186,34 @@ func (c *controller) askedChecks(key kube.Key) int {
 	return c.checks[key]
 }
 
-// expect notes that the next generation of the bundle is our own doing.
-func (c *controller) expect(b *fleet.Bundle) {
+// want notes what the bundle should be, before it is written.
+func (c *controller) want(b *fleet.Bundle) error {
+	digest, err := bundleset.Digest(b)
+	if err != nil {
+		return fmt.Errorf("encoding bundle %s: %w", b.Name, err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.expected[kube.KeyOf(b)] = b.Generation + 1
+	c.wanted[kube.KeyOf(b)] = digest
+	return nil
 }
 
-// foreign says whether somebody else has changed the bundle.
+// foreign says whether somebody else has changed the bundle. Of one that no
+// commit has been compared with yet it says no: that is still to come.
 func (c *controller) foreign(b *fleet.Bundle) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := kube.KeyOf(b)
-	if c.expected[key] == b.Generation {
-		delete(c.expected, key)
+	wanted, known := c.wanted[kube.KeyOf(b)]
+	c.mu.Unlock()
+	if !known {
 		return false
 	}
-	return true
+	digest, err := bundleset.Digest(b)
+	return err != nil || digest != wanted
+}
+
+// unwant forgets a bundle that is gone.
+func (c *controller) unwant(b *fleet.Bundle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.wanted, kube.KeyOf(b))
 }

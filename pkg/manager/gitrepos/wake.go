@@ -1,6 +1,8 @@
 package gitrepos
 
 import (
+	"maps"
+
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -38,9 +40,10 @@ func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
 	}
 	switch {
 	case e.New == nil:
+		c.unwant(e.Old)
 		c.recheck(repo)
 		c.wakeRefused(e.Old.Namespace)
-	case e.Old != nil && e.Old.Generation != e.New.Generation && c.foreign(e.New):
+	case e.Old != nil && (e.Old.Generation != e.New.Generation || !maps.Equal(e.Old.Labels, e.New.Labels)) && c.foreign(e.New):
 		c.recheck(repo)
 	}
 }
