@@ -13,6 +13,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// fewObjects is up to how many objects are stored one by one.
+const fewObjects = 200
+
 // Fetch brings the commit that the request stands for into the mirror, if it
 // is not there yet, and returns it. Callers that want the same mirror wait for
 // each other, and then find the work done. Errors are of type *Error, or the
@@ -28,7 +31,7 @@ func (m *Mirrors) Fetch(ctx context.Context, req Request) (*Snapshot, error) {
 			return snapshot, nil
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, m.limits.Timeout)
+	limited, cancel := bounded(ctx, m.limits.Timeout)
 	defer cancel()
 	snapshot, err := m.fetch(limited, t)
 	if err != nil {
@@ -146,11 +149,13 @@ func (m *Mirrors) transfer(ctx context.Context, g generation, in incoming) (*spo
 	return spool(ctx, stream, g.dir, m.limits)
 }
 
-// store puts the objects into the generation. A pack without history may lean
-// on objects that only the mirror has, so a failure can mean that those are
-// damaged.
+// store puts the objects into the generation: a first or large pack as it is, a small
+// one object by object, because each pack makes reading all others slower. A
+// thin pack builds on objects that only the mirror has, so a failure can mean
+// that those are damaged.
 func (m *Mirrors) store(g generation, in incoming, pack *spooled) error {
-	if in.mirror.history() || len(g.marks()) == 0 {
+	first := len(g.marks()) == 0
+	if in.mirror.history() || first || !pack.thin && pack.objects > fewObjects {
 		return pack.storeWhole(g.dir)
 	}
 	if err := pack.storeEach(g.storage()); err != nil {

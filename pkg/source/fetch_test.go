@@ -138,11 +138,18 @@ func TestServerForgetsOldCommits(t *testing.T) {
 	req := Request{URL: r.url}
 	fetch(t, m, req, r.commit(map[string]string{"a": noise(1, 5000)}))
 	git(t, r.work, "checkout", "--quiet", "--orphan", "other")
-	commit := r.commit(map[string]string{"a": noise(2, 5000)})
+	many := map[string]string{"a": noise(2, 5000)}
+	for i := range 2 * fewObjects {
+		many[fmt.Sprintf("f%d", i)] = fmt.Sprint(i)
+	}
+	commit := r.commit(many)
 	git(t, r.bare, "reflog", "expire", "--expire=now", "--all")
 	git(t, r.bare, "gc", "--quiet", "--prune=now")
 	checkout(t, r, fetch(t, m, req, commit))
 	fsck(t, m)
+	if packs, _ := filepath.Glob(filepath.Join(m.dir, "*", "1", "objects", "pack", "*.pack")); len(packs) != 2 {
+		t.Errorf("there are %d packs, want one for each of two large fetches", len(packs))
+	}
 }
 
 func TestFetchTwiceTransfersOnce(t *testing.T) {

@@ -114,7 +114,7 @@ func (m *Mirrors) Head(ctx context.Context, req Request) (string, error) {
 	if commit, ok := t.pinned(); ok {
 		return commit.String(), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(m.limits.Timeout, maxHeadTimeout))
+	ctx, cancel := bounded(ctx, min(m.limits.Timeout, maxHeadTimeout))
 	defer cancel()
 	r, _, want, err := m.discover(ctx, t)
 	if err != nil {
@@ -264,10 +264,20 @@ func (m *Mirrors) dial(ctx context.Context, t target) (remote, error) {
 	return newHTTPRemote(t, pool), nil
 }
 
+// bounded returns a context that ends after limit, and says so.
+func bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no result within %s: %w", limit, context.DeadlineExceeded))
+}
+
 // ended prefers the end of the context over what it caused further down.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil && err != nil {
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	cause := context.Cause(ctx)
+	switch {
+	case cause == nil || err == nil || errors.Is(err, cause):
+		return err
+	case errors.Is(err, ctx.Err()):
+		return cause
+	default:
+		return fmt.Errorf("%w: %w", cause, err)
 	}
-	return err
 }

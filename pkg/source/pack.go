@@ -26,6 +26,8 @@ type spooled struct {
 	file    *os.File
 	bytes   int64
 	objects int
+	// thin says that objects in it may build on others that are not in it.
+	thin bool
 }
 
 func (s *spooled) discard() {
@@ -66,10 +68,11 @@ func (s *spooled) measure(pack io.Reader, limits Limits) error {
 	s.objects = int(count)
 	left := limits.MaxBytes * expansion
 	for range count {
-		size, err := measureObject(scanner, limits.MaxObjectBytes)
+		kind, size, err := measureObject(scanner, limits.MaxObjectBytes)
 		if err != nil {
 			return err
 		}
+		s.thin = s.thin || kind == plumbing.REFDeltaObject
 		if left -= size; left < 0 {
 			return fmt.Errorf("%w: the pack unpacks to more than %d bytes", errTooLarge, limits.MaxBytes*expansion)
 		}
@@ -101,35 +104,43 @@ func (s *spooled) endsWith(checksum plumbing.Hash) error {
 	return nil
 }
 
-// measureObject reads one object and returns how many bytes it stands for.
-func measureObject(scanner *packfile.Scanner, limit int64) (int64, error) {
+// measureObject reads one object and returns its kind and how many bytes it
+// stands for.
+func measureObject(scanner *packfile.Scanner, limit int64) (plumbing.ObjectType, int64, error) {
 	header, err := scanner.NextObjectHeader()
 	if err != nil {
-		return 0, fmt.Errorf("reading the pack: %w", err)
+		return 0, 0, fmt.Errorf("reading the pack: %w", err)
 	}
 	if header.Length > limit {
-		return 0, fmt.Errorf("%w: an object of %d bytes, the limit is %d", errTooLarge, header.Length, limit)
+		return 0, 0, fmt.Errorf("%w: an object of %d bytes, the limit is %d", errTooLarge, header.Length, limit)
 	}
 	var start prefix
 	if _, _, err := scanner.NextObject(&start); err != nil {
-		return 0, fmt.Errorf("reading the pack: %w", err)
+		return 0, 0, fmt.Errorf("reading the pack: %w", err)
 	}
 	if !header.Type.IsDelta() {
-		return header.Length, nil
+		return header.Type, header.Length, nil
 	}
-	// A delta announces the size of what it makes; a few bytes may make gigabytes.
-	_, n := binary.Uvarint(start.bytes())
-	if n <= 0 {
-		return 0, errors.New("reading the pack: a delta without sizes")
-	}
-	result, n := binary.Uvarint(start.bytes()[n:])
-	if n <= 0 {
-		return 0, errors.New("reading the pack: a delta without sizes")
+	result, err := start.deltaResult()
+	if err != nil {
+		return 0, 0, err
 	}
 	if result > uint64(limit) {
-		return 0, fmt.Errorf("%w: an object of %d bytes, the limit is %d", errTooLarge, result, limit)
+		return 0, 0, fmt.Errorf("%w: an object of %d bytes, the limit is %d", errTooLarge, result, limit)
 	}
-	return header.Length + int64(result), nil
+	return header.Type, header.Length + int64(result), nil
+}
+
+// deltaResult returns the size of what a delta makes, which it announces: a few
+// bytes may make gigabytes.
+func (p *prefix) deltaResult() (uint64, error) {
+	_, n := binary.Uvarint(p.buf[:p.n])
+	if n > 0 {
+		if result, m := binary.Uvarint(p.buf[n:p.n]); m > 0 {
+			return result, nil
+		}
+	}
+	return 0, errors.New("reading the pack: a delta without sizes")
 }
 
 // prefix keeps the first bytes written to it.
@@ -142,8 +153,6 @@ func (p *prefix) Write(b []byte) (int, error) {
 	p.n += copy(p.buf[p.n:], b)
 	return len(b), nil
 }
-
-func (p *prefix) bytes() []byte { return p.buf[:p.n] }
 
 // storeWhole makes the pack part of the repository in dir as it is. The index
 // comes first: go-git finds packs by their .pack file and expects its index.

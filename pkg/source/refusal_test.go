@@ -172,7 +172,7 @@ func TestTimeouts(t *testing.T) {
 			s.intercept(tc.before)
 			m := newTestMirrors(t, Limits{Timeout: 300 * time.Millisecond})
 			_, err := m.Fetch(context.Background(), Request{URL: r.url})
-			wantError(t, err, Timeout)
+			wantError(t, err, Timeout, "no result within 300ms")
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is not a deadline", err)
 			}
@@ -203,8 +203,9 @@ func TestCallersWaitForTheLockOnlyAsLongAsTheyLike(t *testing.T) {
 		t.Fatal("the lock is taken")
 	}
 	_, err := m.Fetch(context.Background(), req)
-	wantError(t, err, Timeout, "waiting for another fetch")
+	wantError(t, err, Timeout, "waiting for another fetch", "no result within 200ms")
 	busy.unlock()
+	m.limits.Timeout = defaultTimeout
 	fetch(t, m, req, commit)
 }
 
