@@ -139,6 +139,39 @@ func TestProgramsAreToldApart(t *testing.T) {
 	}
 }
 
+func TestInstalledProgramOutlivesTheNextBuild(t *testing.T) {
+	dir := t.TempDir()
+	source, target := filepath.Join(dir, "built"), filepath.Join(dir, "installed")
+	for _, content := range []string{"first", "second"} {
+		// As the Go command does it: another file takes the place.
+		fresh := write(t, dir, "fresh")
+		if err := os.WriteFile(fresh, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(fresh, source); err != nil {
+			t.Fatal(err)
+		}
+		if content == "second" {
+			if got, err := os.ReadFile(target); err != nil || string(got) != "first" {
+				t.Errorf("before it is installed, the second build shows as %q, %v", got, err)
+			}
+		}
+		if err := install(source, target); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(target); err != nil || string(got) != content {
+			t.Errorf("installed %q, %v; want %q", got, err, content)
+		}
+	}
+	copied := filepath.Join(dir, "copied")
+	if err := copyProgram(target, copied); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(copied); err != nil || info.Mode()&0o100 == 0 {
+		t.Errorf("the copy is no program: %v, %v", info.Mode(), err)
+	}
+}
+
 func TestPartsOfAnInstallationThatIsNotThere(t *testing.T) {
 	i := newInstallation(t)
 	if err := i.Start(t.Context(), "manager"); err == nil || !strings.Contains(err.Error(), "run `up` first") {

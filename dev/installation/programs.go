@@ -5,13 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/flotilla-gitops/flotilla/dev/controlplane/binaries"
+	"github.com/flotilla-gitops/flotilla/dev/filelock"
 	"github.com/flotilla-gitops/flotilla/dev/ports"
 	"github.com/flotilla-gitops/flotilla/dev/process"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
@@ -47,34 +52,75 @@ func (l Layout) LogFile(part string) string {
 	return filepath.Join(l.LogDir(), fileName(part)+".log")
 }
 
-// build compiles our programs, the way `go run` and `go test` do, so that they all share Go's cache.
+// build puts our programs into the installation's folder. They are linked in the user's cache, where a program
+// that is up to date already stays as it is: linking them anew would take longer than starting a cluster.
 func (i *Installation) build(ctx context.Context) error {
-	if err := os.MkdirAll(i.binDir(), 0o755); err != nil {
-		return fmt.Errorf("making folder: %w", err)
-	}
-	// A program that runs cannot be overwritten, but replaced.
-	fresh, err := os.MkdirTemp(i.binDir(), "new-")
+	cache, err := binaries.CacheDir("")
 	if err != nil {
-		return fmt.Errorf("making folder: %w", err)
+		return err
 	}
-	defer func() { _ = os.RemoveAll(fresh) }()
-	cmd := exec.Command("go", "build", "-o", fresh+string(filepath.Separator),
-		"./cmd/manager", "./cmd/agent", "./dev/gitserver/git-server")
+	release, err := filelock.Acquire(ctx, filepath.Join(cache, "programs.lock"), nil)
+	if err != nil {
+		return fmt.Errorf("waiting for another build: %w", err)
+	}
+	defer release()
+	built := filepath.Join(cache, "programs")
+	for _, dir := range []string{built, i.binDir()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("making folder: %w", err)
+		}
+	}
+	// Compiled the way `go run` and `go test` do, all share Go's cache.
+	args := []string{"build", "-ldflags", "-s -w", "-o", built + string(filepath.Separator)}
+	for _, pkg := range programs() {
+		args = append(args, "./"+pkg)
+	}
+	cmd := exec.Command("go", args...)
 	var output bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = i.root, &output, &output
 	if err := process.Run(ctx, cmd); err != nil {
 		return fmt.Errorf("compiling: %w\n%s", err, &output)
 	}
-	programs, err := os.ReadDir(fresh)
-	if err != nil {
-		return fmt.Errorf("compiling: %w", err)
-	}
-	for _, program := range programs {
-		if err := os.Rename(filepath.Join(fresh, program.Name()), filepath.Join(i.binDir(), program.Name())); err != nil {
-			return fmt.Errorf("compiling: %w", err)
+	for _, pkg := range programs() {
+		name := path.Base(pkg)
+		if err := install(filepath.Join(built, name), filepath.Join(i.binDir(), name)); err != nil {
+			return fmt.Errorf("installing %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// programs lists the packages of our programs, from the root of the source tree.
+func programs() []string { return []string{"cmd/manager", "cmd/agent", "dev/gitserver/git-server"} }
+
+// install makes target the same program as source. A later build replaces source and leaves target alone.
+func install(source, target string) error {
+	// A program that runs cannot be overwritten, but replaced.
+	fresh := target + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(source, fresh); err != nil {
+		// The two may be on different file systems.
+		if err := copyProgram(source, fresh); err != nil {
+			return err
+		}
+	}
+	return os.Rename(fresh, target)
+}
+
+func copyProgram(source, target string) error {
+	in, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // spec is how a program is run.
@@ -105,8 +151,8 @@ func (i *Installation) spec(part string) process.Spec {
 	return spec
 }
 
-// startProgram runs a program, unless it runs already, and returns when it answers yes under the given path.
-func (i *Installation) startProgram(ctx context.Context, part, path string) error {
+// startProgram runs a program, unless it runs already, and returns when it answers yes to healthz or readyz.
+func (i *Installation) startProgram(ctx context.Context, part, question string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	spec := i.spec(part)
@@ -124,7 +170,7 @@ func (i *Installation) startProgram(ctx context.Context, part, path string) erro
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 2 * time.Second}
-	if err := running.AwaitReady(ctx, process.HTTPProbe(client, fmt.Sprintf("http://127.0.0.1:%d/%s", i.ports[part], path))); err != nil {
+	if err := running.AwaitReady(ctx, process.HTTPProbe(client, fmt.Sprintf("http://127.0.0.1:%d/%s", i.ports[part], question))); err != nil {
 		tail, _ := process.LogTail(spec.LogFile, 15)
 		return fmt.Errorf("waiting for %s: %w\nThe end of %s:\n%s", part, err, spec.LogFile, tail)
 	}

@@ -7,6 +7,7 @@
 package binaries
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,11 +57,11 @@ func Ensure(ctx context.Context, options Options) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	cache, err := options.cacheDir()
+	cache, err := CacheDir(options.CacheDir)
 	if err != nil {
 		return Set{}, err
 	}
-	return ensure(ctx, cache, recipes, options.Progress)
+	return ensure(ctx, filepath.Join(cache, "controlplane"), recipes, options.Progress)
 }
 
 func ensure(ctx context.Context, cache string, recipes []recipe, out io.Writer) (Set, error) {
@@ -152,23 +153,21 @@ func readRecipes() ([]recipe, error) {
 	return recipes, nil
 }
 
-func (o Options) cacheDir() (string, error) {
-	root := o.CacheDir
-	if root == "" {
-		root = os.Getenv(CacheEnv)
-	}
-	if root == "" {
+// CacheDir returns the absolute path of the cache: chosen, if not empty, else what CacheEnv says, else the default.
+func CacheDir(chosen string) (string, error) {
+	dir := cmp.Or(chosen, os.Getenv(CacheEnv))
+	if dir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
 			return "", fmt.Errorf("finding the cache folder (set %s to choose one): %w", CacheEnv, err)
 		}
-		root = filepath.Join(user, "flotilla")
+		dir = filepath.Join(user, "flotilla")
 	}
-	root, err := filepath.Abs(root)
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("finding the cache folder: %w", err)
 	}
-	return filepath.Join(root, "controlplane"), nil
+	return dir, nil
 }
 
 // SourceRoot returns the root of Flotilla's source tree around the working directory.

@@ -164,13 +164,13 @@ func TestCacheFolder(t *testing.T) {
 	for _, test := range []struct {
 		name, env, option, want string
 	}{
-		{"the user's own by default", "", "", filepath.Join(home, "flotilla", "controlplane")},
-		{"moved by the environment", "/elsewhere", "", "/elsewhere/controlplane"},
-		{"chosen by the caller", "/elsewhere", "/chosen", "/chosen/controlplane"},
+		{"the user's own by default", "", "", filepath.Join(home, "flotilla")},
+		{"moved by the environment", "/elsewhere", "", "/elsewhere"},
+		{"chosen by the caller", "/elsewhere", "/chosen", "/chosen"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv(CacheEnv, test.env)
-			got, err := Options{CacheDir: test.option}.cacheDir()
+			got, err := CacheDir(test.option)
 			if err != nil || got != test.want {
 				t.Errorf("got %q, %v; want %q", got, err, test.want)
 			}
