@@ -12,16 +12,11 @@ import (
 	"strings"
 
 	yamlv3 "gopkg.in/yaml.v3"
-	"sigs.k8s.io/yaml"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
 
-const (
-	maxOptionsBytes = 1 << 20
-	// maxNodes bounds a fleet.yaml with its aliases written out.
-	maxNodes = 100_000
-)
+const maxOptionsBytes = 1 << 20
 
 // document is a fleet.yaml that has been read: what it says, and where.
 type document struct {
@@ -63,7 +58,7 @@ func parseOptions(content []byte) (document, []Finding) {
 
 // decode reads YAML the way Kubernetes does, as JSON.
 func decode(content []byte, into any) error {
-	data, err := yaml.YAMLToJSON(content)
+	data, err := toJSON(content)
 	if err != nil {
 		return err
 	}
@@ -80,7 +75,7 @@ func parseNodes(content []byte) (*yamlv3.Node, []Finding) {
 		return nil, nil
 	case err != nil:
 		// The two parsers differ in rare cases; the other one decides.
-		if _, err = yaml.YAMLToJSON(content); err == nil {
+		if _, err = toJSON(content); err == nil {
 			return nil, nil
 		}
 		return nil, oneError(lineOf(content, err), parserText(err))
@@ -89,8 +84,8 @@ func parseNodes(content []byte) (*yamlv3.Node, []Finding) {
 		return nil, nil
 	}
 	root := file.Content[0]
-	if size := expanded(root, map[*yamlv3.Node]int{}); size > maxNodes {
-		return nil, oneError(root.Line, fmt.Sprintf("the file has more than %d values when its aliases are written out", maxNodes))
+	if expanded(root, map[*yamlv3.Node]int{}) > maxExpanded {
+		return nil, oneError(root.Line, errAliases.Error())
 	}
 	isNull := root.Kind == yamlv3.ScalarNode && root.Tag == "!!null"
 	if root.Kind != yamlv3.MappingNode && !isNull {
@@ -102,24 +97,6 @@ func parseNodes(content []byte) (*yamlv3.Node, []Finding) {
 		return root, []Finding{{Severity: Warning, Line: first.Line, Column: first.Column, Message: "only the first document of the file counts"}}
 	}
 	return root, nil
-}
-
-// expanded counts the nodes below a node as if aliases were written out. An
-// alias to a node that it is in counts as too many.
-func expanded(node *yamlv3.Node, known map[*yamlv3.Node]int) int {
-	if size, ok := known[node]; ok {
-		return size
-	}
-	known[node] = maxNodes + 1 // until it is known
-	size := 1
-	if node.Kind == yamlv3.AliasNode {
-		size += expanded(node.Alias, known)
-	}
-	for _, child := range node.Content {
-		size = min(size+expanded(child, known), maxNodes+1)
-	}
-	known[node] = size
-	return size
 }
 
 // parserLine finds the line in a message of a YAML parser.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"path"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
 
 // checkManifests reports manifests that do not parse, each with its line. Only
@@ -77,7 +75,7 @@ func parseManifest(content []byte) (line int, message string) {
 			document = append(document, text...)
 			continue
 		}
-		if _, err := yaml.YAMLToJSON(document); err != nil {
+		if _, err := toJSON(document); err != nil {
 			return start + max(lineOf(document, err), 1), parserText(err)
 		}
 		// What stands behind the marker belongs to the document it begins.

@@ -5,8 +5,6 @@ import (
 	"path"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
 
@@ -43,7 +41,7 @@ func (b *builder) valuesFile(name string, field ...any) (map[string]any, error) 
 	if err != nil {
 		return nil, b.atField(err, "the values file "+name+" cannot be read: ", field...)
 	}
-	data, err := yaml.YAMLToJSON(content)
+	data, err := toJSON(content)
 	if err != nil {
 		return nil, &problem{Finding{Severity: Error, File: real, Line: lineOf(content, err), Message: parserText(err)}}
 	}

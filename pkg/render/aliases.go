@@ -6,8 +6,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// mostNodes bounds the nodes that the aliases of one YAML document may expand to.
-const mostNodes = 1_000_000
+// mostExpanded bounds the bytes that the aliases of one YAML document may expand to.
+const mostExpanded = 32 << 20
+
+// nodeBytes is what a node takes beside its text, at the least.
+const nodeBytes = 32
 
 // checkAliases refuses a file whose aliases grow beyond all bounds when they are
 // expanded, which kustomize does. What is no YAML is not its concern.
@@ -22,14 +25,14 @@ func checkAliases(file string, data []byte) error {
 			return nil //nolint:nilerr // the end, or no YAML: whoever reads it will say so
 		}
 		sizes := map[*yaml.Node]int{}
-		if expandedSize(&node, sizes) > mostNodes {
+		if expandedSize(&node, sizes) > mostExpanded {
 			return fileErrorf(file, "the aliases of the YAML expand to too much")
 		}
 	}
 }
 
-// expandedSize counts the nodes below and including n with aliases expanded; it
-// stops counting a little above mostNodes. An alias to one of its parents counts
+// expandedSize counts the bytes of n and what is below it with aliases expanded; it
+// stops counting a little above mostExpanded. An alias to one of its parents counts
 // as too many.
 func expandedSize(n *yaml.Node, sizes map[*yaml.Node]int) int {
 	if n.Kind == yaml.AliasNode {
@@ -38,11 +41,11 @@ func expandedSize(n *yaml.Node, sizes map[*yaml.Node]int) int {
 	if size, known := sizes[n]; known {
 		return size
 	}
-	sizes[n] = mostNodes + 1 // until it is known: what reaches it again contains itself
-	total := 1
+	sizes[n] = mostExpanded + 1 // until it is known: what reaches it again contains itself
+	total := nodeBytes + len(n.Value)
 	for _, child := range n.Content {
-		if total += expandedSize(child, sizes); total > mostNodes {
-			total = mostNodes + 1
+		if total += expandedSize(child, sizes); total > mostExpanded {
+			total = mostExpanded + 1
 			break
 		}
 	}

@@ -108,6 +108,9 @@ func (d document) decode(mode strictness) (any, error) {
 		// JSON may be indented with tabs, which YAML does not take.
 		return value, d.wrap(unmarshalNumbers(trimmed, &value))
 	}
+	if err := checkAliases(d.file, d.data); err != nil {
+		return nil, err
+	}
 	convert := yaml.YAMLToJSON
 	if mode == strict {
 		convert = yaml.YAMLToJSONStrict

@@ -133,3 +133,12 @@ func TestCheckAliases(t *testing.T) {
 		})
 	}
 }
+
+func TestDocumentsWhoseAliasesGrowTooLargeAreNotDecoded(t *testing.T) {
+	bomb := "x: &x " + strings.Repeat("a", 100_000) + "\nz:\n" + strings.Repeat("- *x\n", 2_000)
+	for _, mode := range []strictness{lenient, strict} {
+		if _, err := (document{file: "f.yaml", line: 1, data: []byte(bomb)}).decode(mode); err == nil {
+			t.Errorf("mode %v: 200 MB were written out", mode)
+		}
+	}
+}
