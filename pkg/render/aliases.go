@@ -9,6 +9,8 @@ import (
 // mostExpanded bounds the bytes that the aliases of one YAML document may expand to.
 const mostExpanded = 32 << 20
 
+const tooManyAliases = "the aliases of the YAML expand to too much"
+
 // nodeBytes is what a node takes beside its text, at the least.
 const nodeBytes = 32
 
@@ -26,7 +28,7 @@ func checkAliases(file string, data []byte) error {
 		}
 		sizes := map[*yaml.Node]int{}
 		if expandedSize(&node, sizes) > mostExpanded {
-			return fileErrorf(file, "the aliases of the YAML expand to too much")
+			return fileErrorf(file, tooManyAliases)
 		}
 	}
 }

@@ -109,7 +109,7 @@ func (d document) decode(mode strictness) (any, error) {
 		return value, d.wrap(unmarshalNumbers(trimmed, &value))
 	}
 	if err := checkAliases(d.file, d.data); err != nil {
-		return nil, err
+		return nil, &Error{File: d.file, Line: d.line, Message: tooManyAliases}
 	}
 	convert := yaml.YAMLToJSON
 	if mode == strict {
