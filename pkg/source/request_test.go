@@ -67,7 +67,8 @@ func FuzzParseAddress(f *testing.F) {
 		if strings.HasPrefix(addr.host, "-") || addr.host == "" {
 			t.Errorf("%q has the host %q", raw, addr.host)
 		}
-		if strings.Contains(addr.String(), "canary@") || strings.ContainsAny(addr.String(), "\n\r\x00") {
+		authority, _, _ := strings.Cut(strings.TrimPrefix(addr.String(), addr.scheme+"://"), "/")
+		if strings.Contains(authority, "@") || strings.ContainsAny(addr.String(), "\n\r\x00") {
 			t.Errorf("%q is shown as %q", raw, addr.String())
 		}
 		_ = addr.dialAddress()
