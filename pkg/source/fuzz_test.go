@@ -24,7 +24,7 @@ func (recorded) close() {}
 // Whatever a server sends for its refs, there is an answer.
 func FuzzListRefs(f *testing.F) {
 	const hash = "46306db90d54358e687352fcc19923a1b8821701"
-	f.Add([]byte("001e# service=git-upload-pack\n0000004f" + hash + " refs/heads/master\x00ofs-delta shallow\n0000"), "master")
+	f.Add([]byte("001e# service=git-upload-pack\n0000004f"+hash+" refs/heads/master\x00ofs-delta shallow\n0000"), "master")
 	f.Add([]byte("0000"), "")
 	f.Add([]byte("0045ERR access denied or repository not exported: /demo.git\n0000"), "v1")
 	f.Add([]byte("ffff"+hash), hash[:8])
