@@ -6,8 +6,10 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
+	"github.com/flotilla-gitops/flotilla/pkg/agent"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
 
@@ -109,20 +111,19 @@ func TestHookThatHangsFailsAndHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	hanging := manifest(withFiles(chart(chartTemplate), map[string]string{"hook.yaml": jobYAML("hangs", "pre-install", "true")})).
+	hanging := manifest(withFiles(chart(chartTemplate), map[string]string{"hook.yaml": jobYAML("{{ .Release.Name }}", "pre-install", "true")})).
 		with(helmOptions(func(o *fleet.HelmOptions) { o.TimeoutSeconds = 3 }))
 	// More of them than are worked on at once.
-	var keys []string
-	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r"} {
-		keys = append(keys, w.deploy(name, hanging.with(helmOptions(func(o *fleet.HelmOptions) { o.ReleaseName = "release-" + name }))).Name)
+	var keys []types.NamespacedName
+	for i := range agent.DefaultAtOnce + 2 {
+		name := string(rune('a' + i))
+		keys = append(keys, w.deploy(name, hanging.with(helmOptions(func(o *fleet.HelmOptions) { o.ReleaseName = "release-" + name }))))
 	}
-	harness.Eventually(t, "the first hook runs", runs(w, "hangs"))
+	harness.Eventually(t, "the first hook runs", runs(w, "release-a"))
 	w.awaitAgentPast("other")
-	bd, err := env.BundleDeployments.Get(t.Context(), w.namespace, keys[0])
-	if err != nil {
-		t.Fatal(err)
+	for _, key := range keys {
+		w.awaitFailed(key, "pre-install")
 	}
-	w.awaitFailed(harness.KeyOf(bd), "pre-install")
 }
 
 func TestObjectsThatAreNotReadyInTimeFail(t *testing.T) {

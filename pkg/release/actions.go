@@ -25,6 +25,8 @@ func (m *Manager) install(ctx context.Context, s step) error {
 	req := s.req
 	install := action.NewInstall(cfg)
 	install.ReleaseName, install.Namespace = req.Key.Name, req.Key.Namespace
+	// Over the record of an attempt that failed; anything else Helm refuses.
+	install.Replace = true
 	install.Labels = labelsFor(req.Owner, Digest(req.DeploymentID))
 	install.Timeout, install.Wait, install.WaitForJobs = req.Helm.timeout(), req.Helm.Timeout > 0, req.Helm.WaitForJobs
 	install.Atomic, install.Force, install.TakeOwnership = req.Helm.Atomic, req.Helm.Force, req.Helm.TakeOwnership

@@ -126,7 +126,7 @@ func (m *Manager) Apply(ctx context.Context, req Request) (*Outcome, error) {
 		}
 		state := Assess(Situation{
 			Owner: req.Owner, Digest: Digest(req.DeploymentID), TakeOwnership: req.Helm.TakeOwnership,
-			Latest: latest, Elsewhere: len(req.Elsewhere) > 0,
+			Latest: latest, Deployed: found.deployed(), Elsewhere: len(req.Elsewhere) > 0,
 		})
 		if state.Action() == ActionNone || len(outcome.Remaining) > 0 {
 			outcome.Release, err = m.describe(found[len(found)-1], *latest)
@@ -151,6 +151,11 @@ type step struct {
 func (m *Manager) take(ctx context.Context, action Action, s step) error {
 	switch action {
 	case ActionInstall:
+		return m.install(ctx, s)
+	case ActionReinstall:
+		if err := m.prune(ctx, *s.req, s.found); err != nil {
+			return err
+		}
 		return m.install(ctx, s)
 	case ActionMove:
 		if err := m.handOver(ctx, s); err != nil {

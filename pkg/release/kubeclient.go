@@ -128,7 +128,31 @@ func documents(manifest string) []string {
 
 func (c *kubeClient) Create(list kube.ResourceList) (result *kube.Result, err error) {
 	defer c.caught(&err)
-	return c.Client.Create(list)
+	result, err = c.Client.Create(list)
+	if err != nil || len(c.recorded) == 0 || !c.isTarget(list) {
+		return result, err
+	}
+	_, err = c.objects.remove(c.ctx, removal{release: c.release, set: c.set, objects: c.recorded, except: infoObjects(list)})
+	return result, err
+}
+
+// isTarget says whether the list is what the release is to hold, and not a
+// hook or a CRD.
+func (c *kubeClient) isTarget(list kube.ResourceList) bool {
+	target, err := parseManifest(c.target)
+	if err != nil || len(target) != len(list) {
+		return false
+	}
+	names := make(map[identity]bool, len(target))
+	for _, o := range target {
+		names[identity{GroupKind: o.GroupKind(), name: o.Name}] = true
+	}
+	for _, o := range infoObjects(list) {
+		if !names[identity{GroupKind: o.GroupKind(), name: o.Name}] {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *kubeClient) Update(original, target kube.ResourceList, force bool) (*kube.Result, error) {

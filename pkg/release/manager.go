@@ -229,6 +229,13 @@ func (h history) latest(namespace string) (*Record, error) {
 	return &record, nil
 }
 
+// deployed says whether a revision on record was deployed once.
+func (h history) deployed() bool {
+	return slices.ContainsFunc(h, func(r *helmrelease.Release) bool {
+		return r.Info.Status == helmrelease.StatusDeployed || r.Info.Status == helmrelease.StatusSuperseded
+	})
+}
+
 // objects returns the objects of all revisions, once each.
 func (h history) objects() ([]Object, error) {
 	var all []Object

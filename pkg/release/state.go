@@ -17,7 +17,10 @@ const (
 	// Interrupted: an install, upgrade, rollback or uninstall was begun and never finished, because the agent that did
 	// it is gone. Helm refuses to touch such a release.
 	Interrupted State = "Interrupted"
-	// Failed: the last install or upgrade did not succeed.
+	// NeverDeployed: every attempt to install the release has failed. An upgrade would leave out the hooks that belong
+	// to an install.
+	NeverDeployed State = "NeverDeployed"
+	// Failed: the last upgrade did not succeed.
 	Failed State = "Failed"
 	// OutOfDate: the release works, but was made from something else than what is wanted now.
 	OutOfDate State = "OutOfDate"
@@ -36,6 +39,8 @@ type Action string
 const (
 	// ActionInstall makes the release.
 	ActionInstall Action = "Install"
+	// ActionReinstall makes the release once more over what an attempt that failed has left.
+	ActionReinstall Action = "Reinstall"
 	// ActionMove makes the release anew where it is wanted; objects that both hold change their owner first.
 	ActionMove Action = "Move"
 	// ActionUpgrade adds a revision to the release.
@@ -74,6 +79,8 @@ type Situation struct {
 	TakeOwnership bool
 	// Latest is the newest revision of the release that bears the wanted name; nil if there is none.
 	Latest *Record
+	// Deployed says that a revision on record was deployed once. It matters only if the newest one failed.
+	Deployed bool
 	// Elsewhere says that the deployment has releases under other names.
 	Elsewhere bool
 }
@@ -91,6 +98,8 @@ func Assess(s Situation) State {
 		return Foreign
 	case s.Latest.Status.unfinished():
 		return Interrupted
+	case s.Latest.Status == StatusFailed && !s.Deployed:
+		return NeverDeployed
 	case s.Latest.Status == StatusFailed:
 		return Failed
 	case s.Latest.Status != StatusDeployed || s.Latest.Digest != s.Digest:
@@ -109,6 +118,8 @@ func (s State) Action() Action {
 	switch s {
 	case Absent:
 		return ActionInstall
+	case NeverDeployed:
+		return ActionReinstall
 	case Misplaced:
 		return ActionMove
 	case Claimed, Failed, OutOfDate:

@@ -29,6 +29,7 @@ func TestAssess(t *testing.T) {
 	for _, test := range []struct {
 		name          string
 		latest        *Record
+		deployed      bool
 		elsewhere     bool
 		takeOwnership bool
 		want          State
@@ -43,7 +44,8 @@ func TestAssess(t *testing.T) {
 		},
 		{name: "made from something else", latest: recordWith(func(r *Record) { r.Digest = Digest("content:0") }), want: OutOfDate, action: ActionUpgrade},
 		{name: "superseded by nothing: killed between two writes", latest: recordWith(status(StatusSuperseded)), want: OutOfDate, action: ActionUpgrade},
-		{name: "failed", latest: recordWith(status(StatusFailed)), want: Failed, action: ActionUpgrade},
+		{name: "an upgrade failed", latest: recordWith(status(StatusFailed)), deployed: true, want: Failed, action: ActionUpgrade},
+		{name: "an install failed", latest: recordWith(status(StatusFailed)), want: NeverDeployed, action: ActionReinstall},
 		{name: "killed while installing", latest: recordWith(status(StatusPendingInstall)), want: Interrupted, action: ActionRecover},
 		{name: "killed while upgrading", latest: recordWith(status(StatusPendingUpgrade)), want: Interrupted, action: ActionRecover},
 		{name: "killed while rolling back", latest: recordWith(status(StatusPendingRollback)), want: Interrupted, action: ActionRecover},
@@ -75,7 +77,7 @@ func TestAssess(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := Assess(Situation{
 				Owner: testOwner(), Digest: Digest("content:1"), TakeOwnership: test.takeOwnership,
-				Latest: test.latest, Elsewhere: test.elsewhere,
+				Latest: test.latest, Deployed: test.deployed, Elsewhere: test.elsewhere,
 			})
 			if got != test.want {
 				t.Errorf("state is %s, want %s", got, test.want)
@@ -91,10 +93,11 @@ func TestAssess(t *testing.T) {
 // leaves, to a state closer to InSync: no two states send each other back.
 func TestActionsLeadToInSync(t *testing.T) {
 	after := map[Action]func(*Situation){
-		ActionInstall: func(s *Situation) { s.Latest = recordWith(nil) },
-		ActionMove:    func(s *Situation) { s.Latest = recordWith(nil) },
-		ActionUpgrade: func(s *Situation) { s.Latest = recordWith(nil) },
-		ActionRecover: func(s *Situation) { s.Latest = recordWith(func(r *Record) { r.Status = StatusFailed }) },
+		ActionInstall:   func(s *Situation) { s.Latest = recordWith(nil) },
+		ActionMove:      func(s *Situation) { s.Latest = recordWith(nil) },
+		ActionReinstall: func(s *Situation) { s.Latest = recordWith(nil) },
+		ActionUpgrade:   func(s *Situation) { s.Latest = recordWith(nil) },
+		ActionRecover:   func(s *Situation) { s.Latest = recordWith(func(r *Record) { r.Status = StatusFailed }) },
 		ActionAdopt: func(s *Situation) {
 			s.Latest = recordWith(func(r *Record) { r.Status, r.Digest = s.Latest.Status, s.Latest.Digest })
 		},

@@ -184,8 +184,13 @@ func (c *Controller) reconcile(ctx context.Context, key kube.Key) (time.Duration
 // report writes the status, if it differs.
 func (c *Controller) report(ctx context.Context, bd *fleet.BundleDeployment, r Report) error {
 	before := bd.DeepCopy()
+	// Acting may have taken long, and other reports may have been made meanwhile. The report is about what was acted on,
+	// whatever is asked for by now.
+	if now, err := c.cache.Get(bd.Namespace, bd.Name); err == nil && now.UID == bd.UID {
+		before.ResourceVersion, before.Status = now.ResourceVersion, *now.Status.DeepCopy()
+	}
 	c.memory.with(bd.Name, func(r *remembered) {
-		if r.reportedOn == bd.ResourceVersion {
+		if r.reportedOn == before.ResourceVersion {
 			before.Status = r.reported // the cache has not seen it yet
 		}
 	})
@@ -194,7 +199,7 @@ func (c *Controller) report(ctx context.Context, bd *fleet.BundleDeployment, r R
 	wrote, err := c.deps.Deployments.PatchStatus(ctx, before, after)
 	switch {
 	case err == nil && wrote:
-		c.memory.with(bd.Name, func(r *remembered) { r.reportedOn, r.reported = bd.ResourceVersion, after.Status })
+		c.memory.with(bd.Name, func(r *remembered) { r.reportedOn, r.reported = before.ResourceVersion, after.Status })
 		return nil
 	case err == nil:
 		return nil

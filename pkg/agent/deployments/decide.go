@@ -225,10 +225,10 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-// Failed returns the attempt that follows last: it waits twice as long as the
-// one before. share, in [0, 1), spreads the attempts of many deployments that
-// failed at the same time.
-func (w World) Failed(share float64) *Attempt {
+// Failed returns the attempt that follows last, which failed now: it waits
+// twice as long as the one before. share, in [0, 1), spreads the attempts of
+// many deployments that failed at the same time.
+func (w World) Failed(now time.Time, share float64) *Attempt {
 	attempt := &Attempt{Inputs: w.inputs(), Failures: 1}
 	if w.Last != nil && w.Last.Inputs == attempt.Inputs {
 		attempt.Failures = w.Last.Failures + 1
@@ -237,6 +237,6 @@ func (w World) Failed(share float64) *Attempt {
 	if shift := attempt.Failures - 1; shift < 16 {
 		wait = min(firstRetry<<shift, lastRetry)
 	}
-	attempt.Next = w.Now.Add(wait + time.Duration(share*0.1*float64(wait)))
+	attempt.Next = now.Add(wait + time.Duration(share*0.1*float64(wait)))
 	return attempt
 }

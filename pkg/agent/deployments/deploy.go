@@ -28,6 +28,8 @@ type deployment struct {
 	as string
 	// redactor knows the values, once they were read.
 	redactor *release.Redactor
+	// rendered is what was handed to Helm; nil before that.
+	rendered *render.Rendered
 }
 
 // deploy brings the release to what is asked for and says how that went. It
@@ -98,11 +100,16 @@ func (j *deployment) apply(ctx context.Context) (*release.Outcome, error) {
 	if j.as, err = j.c.serviceAccount(ctx, &j.bd.Spec.Options); err != nil {
 		return nil, err
 	}
-	return j.c.deps.Releases.Apply(ctx, release.Request{
+	outcome, err := j.c.deps.Releases.Apply(ctx, release.Request{
 		Key: j.d.Wanted, Owner: j.w.Owner, DeploymentID: j.bd.Spec.DeploymentID, Elsewhere: j.d.Elsewhere,
 		Load: j.load, ServiceAccount: j.as, Waiting: j.c.slots.without,
 		Namespace: namespaceOptions(&j.bd.Spec.Options), Helm: helmOptions(&j.bd.Spec.Options),
 	})
+	if j.rendered != nil {
+		// What Helm says of a template or a manifest, with its file and line.
+		err = j.rendered.Explain(err)
+	}
+	return outcome, err
 }
 
 // load reads and renders what the deployment asks for.
@@ -132,6 +139,7 @@ func (j *deployment) load(ctx context.Context) (release.Package, error) {
 	if err != nil {
 		return release.Package{}, fmt.Errorf("rendering: %w", err)
 	}
+	j.rendered = rendered
 	return release.Package{Chart: rendered.Chart, Values: rendered.Values, PostRenderer: rendered.PostRenderer}, nil
 }
 
@@ -193,7 +201,7 @@ func (c *Controller) serviceAccount(ctx context.Context, o *fleet.BundleDeployme
 // failed notes that an attempt failed, and reports on what is there.
 func (c *Controller) failed(ctx context.Context, job *deployment, err error) (result, error) {
 	err = job.redactor.Error(err)
-	attempt := job.w.Failed(c.random())
+	attempt := job.w.Failed(c.clock.Now(), c.random())
 	c.memory.with(job.bd.Name, func(r *remembered) {
 		r.failed, r.blocked = attempt, release.Key{}
 		if errors.Is(err, release.ErrForeign) {
@@ -201,7 +209,7 @@ func (c *Controller) failed(ctx context.Context, job *deployment, err error) (re
 		}
 		r.drop()
 	})
-	wait := attempt.Next.Sub(job.w.Now)
+	wait := attempt.Next.Sub(c.clock.Now())
 	job.log.WithError(err).WithFields(logrus.Fields{"failures": attempt.Failures, "retry": wait.String()}).Warn("Deploying failed")
 	c.deps.Metrics.failure()
 	made, lookErr := c.afterwards(ctx, job.w, job.d)
@@ -228,10 +236,10 @@ func (c *Controller) afterwards(ctx context.Context, w World, d Decision) (resul
 // notYet waits for the hub to have written the values. Nobody tells the agent
 // when it has, unless the deployment changes, too.
 func (c *Controller) notYet(ctx context.Context, w World, d Decision) (result, error) {
-	attempt := w.Failed(c.random())
+	attempt := w.Failed(c.clock.Now(), c.random())
 	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = attempt })
 	made, err := c.current(ctx, w, d)
 	made.Deployed = &Verdict{metav1.ConditionUnknown, ReasonWaitingForValues, errValuesOutdated.Error()}
-	made.recheck = attempt.Next.Sub(w.Now)
+	made.recheck = attempt.Next.Sub(c.clock.Now())
 	return made, err
 }

@@ -1,16 +1,15 @@
 package deployments
 
 import (
-	"fmt"
-	"slices"
+	"strings"
 
-	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
+	"github.com/flotilla-gitops/flotilla/pkg/status/readiness"
 )
 
 // Health is how an object of a release fares.
@@ -55,52 +54,19 @@ func observe(object release.Object, live *unstructured.Unstructured, key release
 		seen.Health, seen.Message = NotOurs, "it belongs to another release"
 		return seen
 	}
-	result, err := status.Compute(withoutIgnored(live, ignored))
-	if err != nil {
-		seen.Health, seen.Message = Degraded, fmt.Sprintf("its status cannot be read: %v", err)
-		return seen
-	}
-	seen.Message = result.Message
-	switch result.Status {
-	case status.CurrentStatus:
+	summary := readiness.Of(live, ignored)
+	seen.Message = strings.Join(summary.Message, ", ")
+	switch {
+	case readiness.IsReady(summary):
 		seen.Health, seen.Message = Healthy, ""
-	case status.FailedStatus:
+	case summary.State == readiness.StateRemoving:
+		seen.Health = Leaving
+	case summary.Error:
 		seen.Health = Degraded
-	case status.TerminatingStatus:
-		seen.Health, seen.Message = Leaving, "it is being deleted"
-	case status.InProgressStatus, status.NotFoundStatus, status.UnknownStatus:
+	default:
 		seen.Health = Progressing
 	}
 	return seen
-}
-
-// withoutIgnored returns the object without the conditions that do not count.
-func withoutIgnored(live *unstructured.Unstructured, ignored []map[string]string) *unstructured.Unstructured {
-	if len(ignored) == 0 {
-		return live
-	}
-	conditions, found, err := unstructured.NestedSlice(live.Object, "status", "conditions")
-	if err != nil || !found {
-		return live
-	}
-	conditions = slices.DeleteFunc(conditions, func(c any) bool {
-		fields, ok := c.(map[string]any)
-		return ok && slices.ContainsFunc(ignored, func(pattern map[string]string) bool { return matchesAll(fields, pattern) })
-	})
-	changed := live.DeepCopy()
-	if unstructured.SetNestedSlice(changed.Object, conditions, "status", "conditions") != nil {
-		return live
-	}
-	return changed
-}
-
-func matchesAll(fields map[string]any, pattern map[string]string) bool {
-	for key, want := range pattern {
-		if have, ok := fields[key].(string); !ok || have != want {
-			return false
-		}
-	}
-	return len(pattern) > 0
 }
 
 // nonReady returns what the hub is told of an object that is there and not
@@ -111,11 +77,11 @@ func (o Observation) nonReady() (fleet.NonReadyStatus, bool) {
 	case Healthy, Missing, NotOurs:
 		return fleet.NonReadyStatus{}, false
 	case Progressing:
-		summary.State, summary.Transitioning = "updating", true
+		summary.State, summary.Transitioning = readiness.StateUpdating, true
 	case Leaving:
-		summary.State, summary.Transitioning = "removing", true
+		summary.State, summary.Transitioning = readiness.StateRemoving, true
 	case Degraded:
-		summary.State, summary.Error = "error", true
+		summary.State, summary.Error = readiness.StateError, true
 	}
 	if o.Message != "" {
 		summary.Message = []string{o.Message}

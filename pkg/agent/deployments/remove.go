@@ -96,11 +96,11 @@ func (c *Controller) refused(w World, e Evidence, why string) result {
 
 func (c *Controller) removeFailed(w World, err error) result {
 	err = release.NewRedactor(nil).Error(err)
-	attempt := w.Failed(c.random())
+	attempt := w.Failed(c.clock.Now(), c.random())
 	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = attempt })
 	c.deps.Metrics.failure()
 	c.log.WithError(err).WithField("deployment", w.Deployment.Name).Warn("Removing failed")
-	made := result{recheck: attempt.Next.Sub(w.Now)}
+	made := result{recheck: attempt.Next.Sub(c.clock.Now())}
 	made.Removed = &Verdict{metav1.ConditionFalse, ReasonFailed, err.Error()}
 	return made
 }
