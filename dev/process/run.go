@@ -13,7 +13,8 @@ import (
 func Run(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.SysProcAttr = attributes(true)
 	started := make(chan error, 1)
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
+	var result error
 	go func() {
 		// The thread that starts it must live as long as it does.
 		runtime.LockOSThread()
@@ -21,19 +22,20 @@ func Run(ctx context.Context, cmd *exec.Cmd) error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			result = cmd.Wait()
+			close(ended)
 		}
 	}()
 	if err := <-started; err != nil {
 		return fmt.Errorf("starting %s: %w", cmd.Path, err)
 	}
 	select {
-	case err := <-ended:
-		return err
+	case <-ended:
+		return result
 	case <-ctx.Done():
 		// It leads a session, and so a group, of its own.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = <-ended // It was killed.
+		<-ended
 		return ctx.Err()
 	}
 }
