@@ -98,10 +98,8 @@ func Assess(s Situation) State {
 		return Foreign
 	case s.Latest.Status.unfinished():
 		return Interrupted
-	case s.Latest.Status == StatusFailed && !s.Deployed:
-		return NeverDeployed
 	case s.Latest.Status == StatusFailed:
-		return Failed
+		return s.failure()
 	case s.Latest.Status != StatusDeployed || s.Latest.Digest != s.Digest:
 		return OutOfDate
 	case s.Latest.UID != s.Owner.UID || s.Latest.Hub != s.Owner.Hub:
@@ -111,6 +109,14 @@ func Assess(s Situation) State {
 	default:
 		return InSync
 	}
+}
+
+// failure tells a release that never worked from one that an upgrade broke.
+func (s Situation) failure() State {
+	if s.Deployed {
+		return Failed
+	}
+	return NeverDeployed
 }
 
 // Action returns what to do about the state.
