@@ -59,17 +59,20 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 // deployment asks for that.
 func (c *Controller) removeAll(ctx context.Context, w World, d Decision, due []release.Record) ([]release.Remaining, error) {
 	o := &w.Deployment.Spec.Options
-	as, err := c.serviceAccount(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	keys := []release.Key{}
+	var keys []release.Key
 	for _, record := range due {
 		keys = append(keys, record.Key)
 	}
 	if isSet(o.DeleteNamespace) && len(keys) == 0 {
 		// The records of a release go before its namespace does.
 		keys = append(keys, d.Wanted)
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	as, err := c.serviceAccount(ctx, o)
+	if err != nil {
+		return nil, err
 	}
 	var left []release.Remaining
 	for _, key := range keys {
