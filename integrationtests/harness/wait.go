@@ -10,7 +10,7 @@ import (
 
 // Patience is how long a test waits for something that it expects. What works takes milliseconds; the rest is for
 // busy machines. It bounds failing tests, not passing ones.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 const pollInterval = 20 * time.Millisecond
 
