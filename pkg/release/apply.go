@@ -99,9 +99,6 @@ type Outcome struct {
 	Remaining []Remaining
 }
 
-// ErrForeign says that a release, or its name, belongs to somebody else.
-var ErrForeign = errors.New("the release belongs to somebody else")
-
 // Apply brings a release to what the request asks for. If it fails, it can be
 // called again; it goes on from where things stand.
 func (m *Manager) Apply(ctx context.Context, req Request) (*Outcome, error) {

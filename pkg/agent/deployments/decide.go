@@ -220,22 +220,26 @@ func (w World) inputs() string {
 	return fmt.Sprintf("%s/%d/%s", w.Deployment.UID, w.Deployment.Generation, w.Deployment.Spec.DeploymentID)
 }
 
+// Times to wait after failures.
 const (
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
+	// lastGlance is the longest wait after a failure that changed nothing in the cluster, and that somebody is likely to
+	// put right: an attempt costs a few reads.
+	lastGlance = 15 * time.Second
 )
 
 // Failed returns the attempt that follows last, which failed now: it waits
 // twice as long as the one before. share, in [0, 1), spreads the attempts of
-// many deployments that failed at the same time.
-func (w World) Failed(now time.Time, share float64) *Attempt {
+// many deployments that failed at the same time. most is the longest wait.
+func (w World) Failed(now time.Time, most time.Duration, share float64) *Attempt {
 	attempt := &Attempt{Inputs: w.inputs(), Failures: 1}
 	if w.Last != nil && w.Last.Inputs == attempt.Inputs {
 		attempt.Failures = w.Last.Failures + 1
 	}
-	wait := lastRetry
+	wait := most
 	if shift := attempt.Failures - 1; shift < 16 {
-		wait = min(firstRetry<<shift, lastRetry)
+		wait = min(firstRetry<<shift, most)
 	}
 	attempt.Next = now.Add(wait + time.Duration(share*0.1*float64(wait)))
 	return attempt

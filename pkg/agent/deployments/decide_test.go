@@ -166,17 +166,22 @@ func TestAttemptsWaitTwiceAsLongEachTime(t *testing.T) {
 	w := worldWith()
 	var waits []time.Duration
 	for range 12 {
-		w.Last = w.Failed(noon, 0)
+		w.Last = w.Failed(noon, lastRetry, 0)
 		waits = append(waits, w.Last.Next.Sub(noon))
 	}
 	if waits[0] != time.Second || waits[1] != 2*time.Second || waits[5] != 32*time.Second || waits[11] != lastRetry {
 		t.Errorf("waits are %v", waits)
 	}
 	w.Deployment.Spec.DeploymentID = "content:2"
-	if again := w.Failed(noon, 0); again.Failures != 1 {
+	if again := w.Failed(noon, lastRetry, 0); again.Failures != 1 {
 		t.Errorf("something new starts with %d failures", again.Failures)
 	}
-	if spread := w.Failed(noon, 0.5).Next.Sub(noon); spread <= time.Second || spread > 1100*time.Millisecond {
+	w.Last = &Attempt{Inputs: w.inputs(), Failures: 9}
+	if wait := w.Failed(noon, lastGlance, 0).Next.Sub(noon); wait != lastGlance {
+		t.Errorf("the longest glance is after %v", wait)
+	}
+	w.Last = nil
+	if spread := w.Failed(noon, lastRetry, 0.5).Next.Sub(noon); spread <= time.Second || spread > 1100*time.Millisecond {
 		t.Errorf("the spread wait is %v", spread)
 	}
 }

@@ -201,7 +201,11 @@ func (c *Controller) serviceAccount(ctx context.Context, o *fleet.BundleDeployme
 // failed notes that an attempt failed, and reports on what is there.
 func (c *Controller) failed(ctx context.Context, job *deployment, err error) (result, error) {
 	err = job.redactor.Error(err)
-	attempt := job.w.Failed(c.clock.Now(), c.random())
+	most := lastRetry
+	if release.LacksKind(err) {
+		most = lastGlance
+	}
+	attempt := job.w.Failed(c.clock.Now(), most, c.random())
 	c.memory.with(job.bd.Name, func(r *remembered) {
 		r.failed, r.blocked = attempt, release.Key{}
 		if errors.Is(err, release.ErrForeign) {
@@ -236,7 +240,7 @@ func (c *Controller) afterwards(ctx context.Context, w World, d Decision) (resul
 // notYet waits for the hub to have written the values. Nobody tells the agent
 // when it has, unless the deployment changes, too.
 func (c *Controller) notYet(ctx context.Context, w World, d Decision) (result, error) {
-	attempt := w.Failed(c.clock.Now(), c.random())
+	attempt := w.Failed(c.clock.Now(), lastGlance, c.random())
 	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = attempt })
 	made, err := c.current(ctx, w, d)
 	made.Deployed = &Verdict{metav1.ConditionUnknown, ReasonWaitingForValues, errValuesOutdated.Error()}
