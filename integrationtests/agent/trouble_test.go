@@ -204,7 +204,7 @@ func TestErrorsDoNotTellValues(t *testing.T) {
 	w.start()
 	const canary = "s3cr3t-canary-value"
 	key := w.deploy("app", ask{files: chart(`{{ fail (printf "cannot use %s" .Values.password) }}`), values: `{"password":"` + canary + `"}`})
-	bd := w.awaitFailed(key, "cannot use ***")
+	bd := w.awaitFailed(key, "cannot use <redacted>")
 	for _, c := range bd.Status.Conditions {
 		if strings.Contains(c.Message, canary) {
 			t.Errorf("condition %s tells the value", c.Type)

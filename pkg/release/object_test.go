@@ -177,7 +177,7 @@ data: {key: harmless}
 		t.Fatal(err)
 	}
 	got := NewRedactor(secrets).Message("hunter2-is-long aHVudGVyMi1pcy1sb25n plain-token harmless")
-	if want := "*** *** *** harmless"; got != want {
+	if want := "<redacted> <redacted> <redacted> harmless"; got != want {
 		t.Errorf("message is %q, want %q", got, want)
 	}
 }

@@ -13,7 +13,7 @@ const (
 	maxMessage = 1024
 	// shortestSecret is the length of the shortest value that is masked: shorter ones are parts of many words.
 	shortestSecret = 6
-	mask           = "***"
+	mask           = "<redacted>"
 )
 
 // Redactor takes values out of messages. Helm and the API server quote what

@@ -19,14 +19,14 @@ func TestRedactorTakesValuesOut(t *testing.T) {
 	}
 	r := NewRedactor(values, "web-frontend")
 	for in, want := range map[string]string{
-		"password is s3cr3t-canary!":                    "password is ***!",
-		"s3cr3t-canary-longer":                          "***",
-		"base64 czNjcjN0LWNhbmFyeQ== of it":             "base64 *** of it",
-		"got another-canary and 42":                     "got *** and 42",
-		"only second-line-canary of it":                 "only *** of it",
+		"password is s3cr3t-canary!":                    "password is <redacted>!",
+		"s3cr3t-canary-longer":                          "<redacted>",
+		"base64 czNjcjN0LWNhbmFyeQ== of it":             "base64 <redacted> of it",
+		"got another-canary and 42":                     "got <redacted> and 42",
+		"only second-line-canary of it":                 "only <redacted> of it",
 		"release web-frontend in abc is as it was":      "release web-frontend in abc is as it was",
 		"a message\nof two\tlines":                      "a message of two lines",
-		"quoted \"first-line-canary\\n\" as it appears": "quoted \"***\\n\" as it appears",
+		"quoted \"first-line-canary\\n\" as it appears": "quoted \"<redacted>\\n\" as it appears",
 	} {
 		if got := r.Message(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
