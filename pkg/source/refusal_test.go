@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"compress/zlib"
 	"context"
@@ -368,13 +369,15 @@ func TestEndlessAnswers(t *testing.T) {
 	}{
 		{"refs", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
-			_, _ = io.WriteString(w, "001e# service=git-upload-pack\n0000")
+			// A write per line would be slower than the limit that is tested.
+			lines := bufio.NewWriterSize(w, 64<<10)
+			_, _ = lines.WriteString("001e# service=git-upload-pack\n0000")
 			for i := 0; ; i++ {
 				line := fmt.Sprintf("%040x refs/heads/b%d\x00ofs-delta\n", i+1, i)
 				if i > 0 {
 					line = fmt.Sprintf("%040x refs/heads/b%d\n", i+1, i)
 				}
-				if _, err := fmt.Fprintf(w, "%04x%s", len(line)+4, line); err != nil {
+				if _, err := fmt.Fprintf(lines, "%04x%s", len(line)+4, line); err != nil {
 					return
 				}
 			}
