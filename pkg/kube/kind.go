@@ -146,25 +146,36 @@ func (k *Kind[T, L]) Create(ctx context.Context, obj T) (T, error) {
 // and fails with a conflict if the object is no longer as before says. It
 // returns false, and makes no request, if there is no difference.
 func (k *Kind[T, L]) Patch(ctx context.Context, before, after T) (bool, error) {
-	return k.patch(ctx, before, after, "")
+	_, changed, err := k.patch(ctx, before, after, "")
+	return changed, err
+}
+
+// Change is Patch that returns the object as it is then: before, if there is
+// no difference.
+func (k *Kind[T, L]) Change(ctx context.Context, before, after T) (T, error) {
+	written, _, err := k.patch(ctx, before, after, "")
+	return written, err
 }
 
 // PatchStatus is Patch for the status subresource alone.
 func (k *Kind[T, L]) PatchStatus(ctx context.Context, before, after T) (bool, error) {
-	return k.patch(ctx, before, after, "status")
+	_, changed, err := k.patch(ctx, before, after, "status")
+	return changed, err
 }
 
-func (k *Kind[T, L]) patch(ctx context.Context, before, after T, subresource string) (bool, error) {
+func (k *Kind[T, L]) patch(ctx context.Context, before, after T, subresource string) (T, bool, error) {
 	data, err := MergePatch(before, after, subresource)
 	if err != nil || data == nil {
-		return false, err
+		return before, false, err
 	}
 	var sub []string
 	if subresource != "" {
 		sub = []string{subresource}
 	}
-	return true, k.client.Patch(ctx, before.GetNamespace(), before.GetName(), types.MergePatchType, data,
-		k.newObject(), metav1.PatchOptions{}, sub...)
+	written := k.newObject()
+	err = k.client.Patch(ctx, before.GetNamespace(), before.GetName(), types.MergePatchType, data,
+		written, metav1.PatchOptions{}, sub...)
+	return written, true, err
 }
 
 // Delete deletes exactly the object that obj is a state of: it fails with a

@@ -14,6 +14,9 @@ import (
 type Target struct {
 	// Cluster is "namespace/name".
 	Cluster string
+	// DeploymentID is what its deployment should run next; empty if that is not
+	// known. Until the deployment says so, it is not up to date.
+	DeploymentID string
 	// Held says why its deployment was not written; empty if it was.
 	Held string
 	// Invalid says that the reason needs a user: the bundle's options do not
@@ -85,7 +88,7 @@ func (f BundleFacts) summarize(status *fleet.BundleStatus) (*summary, []string) 
 		case bd == nil:
 			sum.add(item{name: t.Cluster, state: fleet.Pending, message: clean(t.Held, maxItem)})
 		default:
-			sum.add(itemOf(t.Cluster, bd))
+			sum.add(itemOf(t.Cluster, bd).behind(t.DeploymentID != "" && bd.Spec.StagedDeploymentID != t.DeploymentID))
 		}
 	}
 	// What no target asks for and nobody removes is there all the same: it is

@@ -24,6 +24,9 @@ type GitRepoFacts struct {
 	GitRepo     *fleet.GitRepo
 	Bundles     []*fleet.Bundle
 	Deployments []*fleet.BundleDeployment
+	// Stale holds the names of bundles that were written anew since Bundles
+	// and Deployments were read.
+	Stale map[string]bool
 	// Generation is the newest that was acted on. Known is false until the
 	// repository was asked once: until then the status keeps what it says.
 	Generation int64
@@ -76,13 +79,14 @@ func (f GitRepoFacts) summarize(status *fleet.GitRepoStatus) *summary {
 	})
 	slices.SortFunc(staying, byCluster)
 	byBundle := map[string]*summary{}
+	behind := f.behind()
 	status.ResourceCounts = fleet.ResourceCounts{}
 	for _, bd := range staying {
 		bundle := bd.Labels[names.LabelBundleName]
 		if byBundle[bundle] == nil {
 			byBundle[bundle] = &summary{}
 		}
-		i := itemOf(bundle, bd)
+		i := itemOf(bundle, bd).behind(behind[bundle])
 		if i.state != fleet.Ready {
 			i.message = onCluster(clusterOf(bd), i.message)
 		}
@@ -102,6 +106,21 @@ func (f GitRepoFacts) summarize(status *fleet.GitRepoStatus) *summary {
 	status.PerClusterResourceCounts = shown.counts()
 	status.Resources = shown.resources()
 	return sum
+}
+
+// behind names the bundles whose deployments may still be those of an earlier
+// commit, however ready they are.
+func (f GitRepoFacts) behind() map[string]bool {
+	behind := maps.Clone(f.Stale)
+	if behind == nil {
+		behind = map[string]bool{}
+	}
+	for _, b := range f.Bundles {
+		if b.Status.ObservedGeneration < b.Generation {
+			behind[b.Name] = true
+		}
+	}
+	return behind
 }
 
 // knowsMore says whether a bundle knows of targets what their deployments do
@@ -243,7 +262,25 @@ func (f GitRepoFacts) progress(sum *summary) progress {
 	if problem := worstBundle(f.Bundles); problem != nil {
 		return progress{stalled: true, reason: problem.Reason, message: problem.Message}
 	}
+	if b := firstNotReady(f.Bundles); b != nil && sum.allReady() {
+		// The bundle knows already what its deployments do not show yet.
+		c := Get(b.Status.Conditions, fleet.ConditionReady)
+		return progress{goingOn: true, reason: c.Reason, message: "bundle " + b.Name + ": " + c.Message}
+	}
 	return sum.progress("Bundle")
+}
+
+// firstNotReady returns the first bundle, by name, that says that it is not
+// ready.
+func firstNotReady(bundles []*fleet.Bundle) *fleet.Bundle {
+	var found *fleet.Bundle
+	for _, b := range bundles {
+		c := Get(b.Status.Conditions, fleet.ConditionReady)
+		if b.DeletionTimestamp == nil && c != nil && c.Status == metav1.ConditionFalse && (found == nil || b.Name < found.Name) {
+			found = b
+		}
+	}
+	return found
 }
 
 // worstBundle returns what a user has to put right about a bundle itself, such

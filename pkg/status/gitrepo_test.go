@@ -30,8 +30,10 @@ func TestForGitRepo(t *testing.T) {
 		{Name: "fleet-default/b", State: fleet.ErrApplied, Message: "the cluster has no .ClusterLabels.env"},
 	}}
 	behind := bundleNamed("web")
+	behind.Status.ObservedGeneration = behind.Generation
 	behind.Status.Summary = fleet.BundleSummary{DesiredReady: 2, WaitApplied: 2}
 	doubtful := bundleNamed("web")
+	doubtful.Status.ObservedGeneration = doubtful.Generation
 	doubtful.Status.Summary = fleet.BundleSummary{DesiredReady: 1, Ready: 1}
 	status.Set(&doubtful.Status.Conditions, fleet.Condition{Type: fleet.ConditionStalled, Status: "True", Reason: "Invalid", Message: "there is no ClusterGroup"}, at(0))
 	leaving := pending.DeepCopy()
@@ -77,6 +79,22 @@ Stalled=True ErrApplied: ErrApplied(1) [Bundle web: fleet-default/b: the cluster
 `,
 		},
 		{name: "deployments that are ahead of their bundle", facts: status.GitRepoFacts{Commit: "c", Bundles: []*fleet.Bundle{behind}, Deployments: ready}, display: "2/2 Ready 2/2 Current", conditions: fine + "Ready=True Ready\n"},
+		{
+			name:    "deployments of the commit before: the bundle has not been acted on yet",
+			facts:   status.GitRepoFacts{Commit: "c", Bundles: []*fleet.Bundle{bundleNamed("web")}, Deployments: ready},
+			display: "0/2 WaitApplied 2/2 Current",
+			conditions: fine + `Ready=False WaitApplied: WaitApplied(2) [Bundle web: fleet-default/a]
+Reconciling=True WaitApplied: WaitApplied(2) [Bundle web: fleet-default/a]
+`,
+		},
+		{
+			name:    "deployments of the commit before: the bundle was written a moment ago",
+			facts:   status.GitRepoFacts{Commit: "c", Bundles: []*fleet.Bundle{behind}, Stale: map[string]bool{"web": true}, Deployments: ready},
+			display: "0/2 WaitApplied 2/2 Current",
+			conditions: fine + `Ready=False WaitApplied: WaitApplied(2) [Bundle web: fleet-default/a]
+Reconciling=True WaitApplied: WaitApplied(2) [Bundle web: fleet-default/a]
+`,
+		},
 		{
 			name:    "a bundle with something wrong although all is ready",
 			facts:   status.GitRepoFacts{Commit: "c", Bundles: []*fleet.Bundle{doubtful}, Deployments: ready[:1]},

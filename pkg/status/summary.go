@@ -29,6 +29,15 @@ func itemOf(name string, bd *fleet.BundleDeployment) item {
 	return item{name: name, state: DeploymentState(bd), message: DeploymentMessage(bd), bd: bd}
 }
 
+// behind turns the item of a deployment that something newer is on its way to
+// into one that waits, whatever it says of what it runs now.
+func (i item) behind(is bool) item {
+	if is && Rank(i.state) < Rank(fleet.WaitApplied) {
+		i.state = fleet.WaitApplied
+	}
+	return i
+}
+
 func (s *summary) add(i item) {
 	s.DesiredReady++
 	s.worst = Worst(s.worst, i.state)

@@ -58,7 +58,7 @@ func (c *controller) conclude(key kube.Key, w *world, plan rollout.Plan, err err
 	}
 	for _, t := range w.Targets {
 		step, isHeld := held[t.Cluster]
-		target := status.Target{Cluster: kube.KeyOf(t.Cluster).String()}
+		target := status.Target{Cluster: kube.KeyOf(t.Cluster).String(), DeploymentID: t.DeploymentID}
 		if isHeld {
 			target.Held, target.Invalid = step.Message, step.Reason == rollout.ReasonInvalidOptions || step.Reason == rollout.ReasonNameConflict
 		}

@@ -73,9 +73,11 @@ func (c *controller) create(ctx context.Context, b *fleet.Bundle, values map[str
 	if err := c.writeValues(ctx, b, values); err != nil {
 		return err
 	}
-	if _, err := c.Hub.Bundles.Create(ctx, b); err != nil {
+	made, err := c.Hub.Bundles.Create(ctx, b)
+	if err != nil {
 		return fmt.Errorf("creating bundle %s: %w", b.Name, err)
 	}
+	c.wrote(made)
 	c.logBundle(b).Info("Created bundle")
 	return nil
 }
@@ -84,9 +86,11 @@ func (c *controller) update(ctx context.Context, change bundleset.Change, values
 	if err := c.writeValues(ctx, change.After, values); err != nil {
 		return err
 	}
-	if _, err := c.Hub.Bundles.Patch(ctx, change.Before, change.After); err != nil {
+	changed, err := c.Hub.Bundles.Change(ctx, change.Before, change.After)
+	if err != nil {
 		return fmt.Errorf("updating bundle %s: %w", change.After.Name, err)
 	}
+	c.wrote(changed)
 	c.logBundle(change.After).Info("Updated bundle")
 	return nil
 }

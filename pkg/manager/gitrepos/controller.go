@@ -71,6 +71,8 @@ type controller struct {
 	// again; wanted holds, by bundle, the digest of what it should be.
 	checks map[kube.Key]int
 	wanted map[kube.Key][sha256.Size]byte
+	// written holds, by bundle, the generation that our last write gave it.
+	written map[kube.Key]int64
 }
 
 // Register prepares the controller; it works until ctx ends once the returned
@@ -89,6 +91,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		states:       map[kube.Key]state{},
 		checks:       map[kube.Key]int{},
 		wanted:       map[kube.Key][sha256.Size]byte{},
+		written:      map[kube.Key]int64{},
 	}
 	c.sync = kube.NewQueue(kube.QueueOptions{
 		Name: "gitrepos", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Fetches,

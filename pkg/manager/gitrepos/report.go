@@ -62,7 +62,7 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) (status.GitRepoFac
 	st := c.state(key, repo)
 	o := st.outcome
 	facts := status.GitRepoFacts{
-		GitRepo: repo, Bundles: bundles, Deployments: deployments,
+		GitRepo: repo, Bundles: bundles, Deployments: deployments, Stale: c.stale(bundles),
 		Generation: max(o.generation, repo.Status.ObservedGeneration), Known: o.known,
 		Commit: o.commit, ForceSync: o.force, Updating: st.commit != o.commit,
 		Problems: problems(o), Warnings: texts(o.findings, bundlereader.Warning),
