@@ -38,6 +38,7 @@ type criteria struct {
 
 // member asks whether a cluster is in a group that is meant.
 type member struct {
+	name string
 	// selector is nil where the group's does not parse.
 	selector labels.Selector
 	// doubtful says that the group may not be meant at all: what selects it
@@ -126,7 +127,7 @@ func (c *compiler) compileMembers(s source, compiled *criteria) {
 		if g.selector == nil {
 			c.problem(s.field, fmt.Sprintf("the selector of ClusterGroup %q does not parse: correct it", g.name))
 		}
-		compiled.groups = append(compiled.groups, member{selector: g.selector, doubtful: byLabel == nil})
+		compiled.groups = append(compiled.groups, member{name: g.name, selector: g.selector, doubtful: byLabel == nil})
 	}
 	if compiled.missing {
 		c.problem(s.field+".clusterGroup", fmt.Sprintf("there is no ClusterGroup %q in namespace %s: create it, or correct the name",
