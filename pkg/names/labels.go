@@ -77,6 +77,18 @@ const (
 	AnnotationClusterRegistrationNamespace = "fleet.cattle.io/cluster-registration-namespace"
 	// AnnotationGone, on a Bundle, is the commit of its GitRepo at which its folder is no longer there.
 	AnnotationGone = "flotilla-gitops.github.io/gone-at-commit"
+	// AnnotationGoneShare, on a Bundle with AnnotationGone, is how many of the GitRepo's bundles that commit takes away, of
+	// how many there were: "6/10".
+	AnnotationGoneShare = "flotilla-gitops.github.io/gone-share"
+	// AnnotationSettledTargets, on a Bundle, is the digest of the targets whose removals are complete. A Bundle whose
+	// targets have another digest was edited since: what they no longer match goes at once, however much it is.
+	AnnotationSettledTargets = "flotilla-gitops.github.io/settled-targets"
+	// AnnotationHold, with the value "true" on a Bundle or GitRepo, is a person's word: nothing is removed because a target
+	// was edited, because a cluster no longer matches, or because a folder is gone. What is deleted by name goes.
+	AnnotationHold = "flotilla-gitops.github.io/hold"
+	// AnnotationReleaseHeld, with any value on a Bundle or GitRepo, is a person's word: what is held now goes. The garbage
+	// collector takes it off when that is done.
+	AnnotationReleaseHeld = "flotilla-gitops.github.io/release-held"
 	// AnnotationPath, on a Bundle, is the folder it was read from, relative to the root of the repository.
 	AnnotationPath = "flotilla-gitops.github.io/path"
 	// AnnotationOverrideTargets, with the value "true" on a Bundle, says that its targets are its own and not those of

@@ -74,6 +74,14 @@ const (
 	ReasonNotImplemented = "NotImplemented"
 	// ReasonWaitingForAgents stands on Removing.
 	ReasonWaitingForAgents = "WaitingForAgents"
+	// ReasonSideEffects stands on PruneHeld: many clusters stopped matching although nobody edited the targets.
+	ReasonSideEffects = "SideEffects"
+	// ReasonFoldersGone stands on PruneHeld: a commit takes more than half of the repository's bundles away.
+	ReasonFoldersGone = "FoldersGone"
+	// ReasonHeldByUser stands on PruneHeld: a person asked that nothing be removed.
+	ReasonHeldByUser = "HeldByUser"
+	// ReasonKindLeaving stands on PruneHeld: the definition of the kind is being deleted, not the object.
+	ReasonKindLeaving = "KindLeaving"
 	// ReasonClusterUnreachable stands where a state is unknown because the cluster's agent is silent.
 	ReasonClusterUnreachable = "ClusterUnreachable"
 )
