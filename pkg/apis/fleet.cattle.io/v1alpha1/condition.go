@@ -57,7 +57,8 @@ const (
 	// ConditionMonitored says on a BundleDeployment whether the agent can watch the objects of its release.
 	ConditionMonitored = "Monitored"
 	// ConditionRemoved is True on a BundleDeployment with a deletionTimestamp once the agent has seen that every object
-	// of its release that is not to be kept is gone.
+	// of its release that is not to be kept is gone. Before, it is False and says what the removal waits for, with
+	// ReasonUninstalling once it has begun.
 	ConditionRemoved = "Removed"
 
 	// ConditionProcessed says on a Cluster or ClusterGroup whether the manager could act on its latest generation.
@@ -82,6 +83,9 @@ const (
 	ReasonHeldByUser = "HeldByUser"
 	// ReasonKindLeaving stands on PruneHeld: the definition of the kind is being deleted, not the object.
 	ReasonKindLeaving = "KindLeaving"
+	// ReasonUninstalling stands on Removed=False from the moment at which the agent begins to remove the deployment until
+	// nothing of it is left: from then on the deployment is not taken back. With any other reason nothing was touched.
+	ReasonUninstalling = "Uninstalling"
 	// ReasonClusterUnreachable stands where a state is unknown because the cluster's agent is silent.
 	ReasonClusterUnreachable = "ClusterUnreachable"
 )
