@@ -39,7 +39,7 @@ func NewHub(conn *Connection) *Hub {
 		GitRepos:                  NewKind[*fleet.GitRepo, *fleet.GitRepoList](conn, fleetKind("GitRepo", "gitrepos")),
 		HelmOps:                   NewKind[*fleet.HelmOp, *fleet.HelmOpList](conn, fleetKind("HelmOp", "helmops")),
 		Bundles:                   NewKind[*fleet.Bundle, *fleet.BundleList](conn, fleetKind("Bundle", "bundles")),
-		BundleDeployments:         NewKind[*fleet.BundleDeployment, *fleet.BundleDeploymentList](conn, fleetKind("BundleDeployment", "bundledeployments")),
+		BundleDeployments:         NewKind[*fleet.BundleDeployment, *fleet.BundleDeploymentList](conn, deploymentKind()),
 		Contents:                  NewKind[*fleet.Content, *fleet.ContentList](conn, contentKind()),
 		Clusters:                  NewKind[*fleet.Cluster, *fleet.ClusterList](conn, fleetKind("Cluster", "clusters")),
 		ClusterGroups:             NewKind[*fleet.ClusterGroup, *fleet.ClusterGroupList](conn, fleetKind("ClusterGroup", "clustergroups")),
@@ -59,6 +59,13 @@ func NewHub(conn *Connection) *Hub {
 
 func fleetKind(kind, plural string) Resource {
 	return Resource{GVK: FleetGVK(kind), Plural: plural, Namespaced: true}
+}
+
+// deploymentKind keeps memory per deployment small: a hub holds very many.
+func deploymentKind() Resource {
+	r := fleetKind("BundleDeployment", "bundledeployments")
+	r.Trim = share
+	return r
 }
 
 // contentKind keeps the bodies of Contents out of memory: the cache is read

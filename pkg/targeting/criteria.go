@@ -61,6 +61,10 @@ func fromRestriction(i int, t *fleet.BundleTargetRestriction) source {
 	return source{fmt.Sprintf("spec.targetRestrictions[%d]", i), t.ClusterName, t.ClusterGroup, t.ClusterSelector, t.ClusterGroupSelector}
 }
 
+func fromPartition(i int, p *fleet.Partition) source {
+	return source{fmt.Sprintf("spec.rolloutStrategy.partitions[%d]", i), p.ClusterName, p.ClusterGroup, p.ClusterSelector, p.ClusterGroupSelector}
+}
+
 // compiler turns targets into criteria and notes what is wrong with them.
 type compiler struct {
 	namespace string

@@ -3,6 +3,7 @@ package targeting
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
@@ -40,7 +41,7 @@ func newTarget(spec *fleet.BundleSpec, i int, c criteria) target {
 		criteria: c,
 		matched: Decision{
 			Outcome: Matched, TargetName: name, Reason: ReasonTargetMatches, Message: "target " + name + " matches the cluster",
-			Customizations: []*fleet.BundleTarget{&spec.Targets[i]},
+			Customizations: []*fleet.BundleTarget{&spec.Targets[i]}, Key: strconv.Itoa(i),
 		},
 		excluded: Decision{
 			Outcome: Excluded, TargetName: name, Reason: ReasonDoNotDeploy, Message: "target " + name + " says doNotDeploy",
@@ -128,6 +129,7 @@ func (m *Matcher) all(cluster *fleet.Cluster) Decision {
 			}
 			// Not appended: the list is the first target's own.
 			decision.Customizations = slices.Concat(decision.Customizations, t.matched.Customizations)
+			decision.Key += "," + t.matched.Key
 		}
 	}
 	harmless := notDeployed

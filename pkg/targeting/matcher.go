@@ -35,8 +35,10 @@ type Decision struct {
 	Outcome Outcome
 	// TargetName is the name of the target that decided, or target%03d.
 	TargetName string
-	// Customizations are the targets whose options hold, in order.
+	// Customizations are the targets whose options hold, in order. Key is the
+	// same for two decisions of one Matcher exactly if they are.
 	Customizations []*fleet.BundleTarget
+	Key            string
 	// Reason is one CamelCase word, Message says it to a person.
 	Reason, Message string
 }
@@ -53,6 +55,7 @@ type Matcher struct {
 	spec         *fleet.BundleSpec
 	targets      []target
 	restrictions []criteria
+	partitions   []criteria
 	problems     []Problem
 	groups       []string
 	usesGroups   bool
@@ -78,6 +81,7 @@ func Compile(namespace string, spec *fleet.BundleSpec, groups []*fleet.ClusterGr
 	if len(c.problems) > 0 {
 		setEffects(spec, m.targets)
 	}
+	m.compilePartitions(c)
 	slices.Sort(m.groups)
 	m.problems = distinct(c.problems)
 	return m
@@ -88,6 +92,34 @@ func (m *Matcher) use(s source) {
 	if s.clusterGroup != "" && !slices.Contains(m.groups, s.clusterGroup) {
 		m.groups = append(m.groups, s.clusterGroup)
 	}
+}
+
+// compilePartitions prepares the partitions of the roll-out. What cannot be
+// evaluated there turns no answer of Match: it is a problem, and the clusters
+// fall into the partition of the rest.
+func (m *Matcher) compilePartitions(c *compiler) {
+	if m.spec.RolloutStrategy == nil {
+		return
+	}
+	for i := range m.spec.RolloutStrategy.Partitions {
+		s := fromPartition(i, &m.spec.RolloutStrategy.Partitions[i])
+		m.partitions = append(m.partitions, c.compile(s))
+		m.use(s)
+	}
+}
+
+// NoPartition is the partition of a cluster that none matches.
+const NoPartition = -1
+
+// Partition returns the index of the first of spec.rolloutStrategy.partitions
+// that the cluster matches, or NoPartition.
+func (m *Matcher) Partition(cluster *fleet.Cluster) int {
+	for i := range m.partitions {
+		if m.partitions[i].ask(cluster) == yes {
+			return i
+		}
+	}
+	return NoPartition
 }
 
 // distinct drops problems that say the same: restrictions are a copy of
