@@ -163,6 +163,13 @@ func (k *Kind[T, L]) PatchStatus(ctx context.Context, before, after T) (bool, er
 	return changed, err
 }
 
+// ChangeStatus is PatchStatus that returns the object as it is then: before,
+// if there is no difference.
+func (k *Kind[T, L]) ChangeStatus(ctx context.Context, before, after T) (T, error) {
+	written, _, err := k.patch(ctx, before, after, "status")
+	return written, err
+}
+
 func (k *Kind[T, L]) patch(ctx context.Context, before, after T, subresource string) (T, bool, error) {
 	data, err := MergePatch(before, after, subresource)
 	if err != nil || data == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sirupsen/logrus"
 	"helm.sh/helm/v3/pkg/action"
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -109,18 +110,40 @@ func (m *Manager) recoverUnfinished(ctx context.Context, s step) error {
 	return m.explain(ctx, err, fmt.Sprintf("recovering release %s from %s", s.req.Key, was))
 }
 
-// adopt writes the owner on the newest record.
-func (m *Manager) adopt(ctx context.Context, s step) error {
-	newest := s.found[len(s.found)-1]
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"labels": labelsFor(s.req.Owner, Digest(s.req.DeploymentID)),
-	}})
+// Adopt has a release that was made for an earlier deployment of owner's name
+// belong to owner from now on. Nothing is installed. A release that belongs to
+// owner already, or to somebody else, is left as it is.
+func (m *Manager) Adopt(ctx context.Context, key Key, owner Owner) error {
+	unlock, err := m.locks.lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	found, err := m.history(ctx, key)
+	if err != nil {
+		return err
+	}
+	latest, err := found.latest(key.Namespace)
+	if err != nil || latest == nil || !latest.InheritedBy(owner) {
+		return err
+	}
+	m.log.WithFields(logrus.Fields{
+		"deployment": owner.Deployment, "namespace": key.Namespace, "release": key.Name, "action": ActionAdopt,
+	}).Info("Release changes")
+	return m.adopt(ctx, *latest, owner)
+}
+
+// adopt writes the owner on a record. What the revision was made from stays
+// what it was.
+func (m *Manager) adopt(ctx context.Context, record Record, owner Owner) error {
+	labels := labelsFor(owner, record.Digest)
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
 	if err != nil {
 		return fmt.Errorf("encoding labels: %w", err)
 	}
-	_, err = m.self.client.CoreV1().Secrets(s.req.Key.Namespace).
-		Patch(ctx, recordName(s.req.Key.Name, newest.Version), types.MergePatchType, patch, metav1.PatchOptions{})
-	return m.explain(ctx, err, fmt.Sprintf("adopting release %s", s.req.Key))
+	_, err = m.self.client.CoreV1().Secrets(record.Key.Namespace).
+		Patch(ctx, recordName(record.Key.Name, record.Revision), types.MergePatchType, patch, metav1.PatchOptions{})
+	return m.explain(ctx, err, fmt.Sprintf("adopting release %s", record.Key))
 }
 
 // recordName returns the name of the Secret that holds a revision.

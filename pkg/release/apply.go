@@ -12,7 +12,7 @@ import (
 )
 
 // maxSteps is how many actions one Apply takes at most. The longest way there
-// is recovers, upgrades, and removes an earlier release.
+// is adopts, recovers, upgrades, and removes an earlier release.
 const maxSteps = 6
 
 // defaultTimeout is how long hooks, and what else Helm waits for, may take
@@ -167,7 +167,11 @@ func (m *Manager) take(ctx context.Context, action Action, s step) error {
 	case ActionRecover:
 		return m.recoverUnfinished(ctx, s)
 	case ActionAdopt:
-		return m.adopt(ctx, s)
+		latest, err := s.found.latest(s.req.Key.Namespace)
+		if err != nil {
+			return err
+		}
+		return m.adopt(ctx, *latest, s.req.Owner)
 	case ActionRemoveEarlier:
 		return m.removeEarlier(ctx, s)
 	case ActionRefuse:

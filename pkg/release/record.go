@@ -110,6 +110,12 @@ func (r Record) BelongsTo(owner Owner) bool {
 	return r.Deployment == DeploymentLabel(owner.Deployment) && r.Agent == owner.Agent
 }
 
+// InheritedBy says whether the revision was made for an earlier deployment of
+// owner's name, and is owner's now.
+func (r Record) InheritedBy(owner Owner) bool {
+	return r.BelongsTo(owner) && (r.UID != owner.UID || r.Hub != owner.Hub)
+}
+
 // labelsFor returns the labels of ours on a record.
 func labelsFor(owner Owner, digest string) map[string]string {
 	return map[string]string{

@@ -24,8 +24,9 @@ const (
 	Failed State = "Failed"
 	// OutOfDate: the release works, but was made from something else than what is wanted now.
 	OutOfDate State = "OutOfDate"
-	// Inherited: the release is what is wanted, but its record names an earlier deployment of the same name (its UID or
-	// its hub is another). The deployment was made anew.
+	// Inherited: the record of the release names an earlier deployment of the same name (its UID or its hub is another).
+	// The deployment was made anew. Who owns the release is settled before anything else is done about it, so that a
+	// deployment which cannot be deployed, and then goes, takes with it what ran before.
 	Inherited State = "Inherited"
 	// Doubled: the release is what is wanted, and an earlier one of the same deployment still exists elsewhere.
 	Doubled State = "Doubled"
@@ -47,7 +48,7 @@ const (
 	ActionUpgrade Action = "Upgrade"
 	// ActionRecover marks the unfinished revision as failed, so that Helm goes on from it.
 	ActionRecover Action = "Recover"
-	// ActionAdopt writes the deployment's identity on the record; nothing is installed.
+	// ActionAdopt writes the deployment's identity on the record; nothing is installed, and no revision added.
 	ActionAdopt Action = "Adopt"
 	// ActionRemoveEarlier removes what is left of the deployment's releases elsewhere.
 	ActionRemoveEarlier Action = "RemoveEarlier"
@@ -96,14 +97,14 @@ func Assess(s Situation) State {
 		return Claimed
 	case !s.Latest.BelongsTo(s.Owner):
 		return Foreign
+	case s.Latest.InheritedBy(s.Owner):
+		return Inherited
 	case s.Latest.Status.unfinished():
 		return Interrupted
 	case s.Latest.Status == StatusFailed:
 		return s.failure()
 	case s.Latest.Status != StatusDeployed || s.Latest.Digest != s.Digest:
 		return OutOfDate
-	case s.Latest.UID != s.Owner.UID || s.Latest.Hub != s.Owner.Hub:
-		return Inherited
 	case s.Elsewhere:
 		return Doubled
 	default:

@@ -61,8 +61,16 @@ func TestAssess(t *testing.T) {
 			want: Inherited, action: ActionAdopt,
 		},
 		{
-			name:   "inherited, but something else is wanted: the upgrade brings the new owner",
-			latest: recordWith(func(r *Record) { r.UID, r.Digest = "uid-1", "other" }), want: OutOfDate, action: ActionUpgrade,
+			name:   "inherited, and something else is wanted: first things first",
+			latest: recordWith(func(r *Record) { r.UID, r.Digest = "uid-1", "other" }), want: Inherited, action: ActionAdopt,
+		},
+		{
+			name:   "inherited in the middle of something",
+			latest: recordWith(func(r *Record) { r.UID, r.Status = "uid-1", StatusUninstalling }), want: Inherited, action: ActionAdopt,
+		},
+		{
+			name:   "of an earlier deployment of another agent: not inherited",
+			latest: recordWith(func(r *Record) { r.UID, r.Agent = "uid-1", "other" }), want: Foreign, action: ActionRefuse,
 		},
 		{name: "made by a person with helm", latest: recordWith(func(r *Record) { r.Deployment, r.Agent, r.Hub, r.UID = "", "", "", "" }), want: Foreign, action: ActionRefuse},
 		{name: "made for another deployment", latest: recordWith(func(r *Record) { r.Deployment = "other" }), want: Foreign, action: ActionRefuse},

@@ -25,6 +25,9 @@ func (c *Controller) act(ctx context.Context, w World, d Decision) (result, erro
 		}
 		made.Deployed, made.Applied = &Verdict{metav1.ConditionTrue, ReasonDeployed, ""}, true
 	case StepLeave, StepWait:
+		if err = c.adopt(ctx, w, d); err != nil {
+			return result{}, err
+		}
 		if made, err = c.current(ctx, w, d); err != nil {
 			return result{}, err
 		}
@@ -42,6 +45,8 @@ func (c *Controller) explain(w World, d Decision, made *result) {
 	bd := w.Deployment
 	verdict := &Verdict{metav1.ConditionUnknown, d.Reason, d.Message}
 	switch {
+	case d.Reason == ReasonReleased:
+		made.silent = true // what was said of the removal stands
 	case d.Reason == ReasonRetryLater:
 		made.silent = bd.DeletionTimestamp != nil
 	case bd.DeletionTimestamp != nil:
@@ -49,6 +54,17 @@ func (c *Controller) explain(w World, d Decision, made *result) {
 	case bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID || bd.Spec.DeploymentID == "":
 		made.Deployed = verdict
 	}
+}
+
+// adopt claims releases of an earlier deployment of the name.
+func (c *Controller) adopt(ctx context.Context, w World, d Decision) error {
+	for _, key := range d.Adopt {
+		if err := c.deps.Releases.Adopt(ctx, key, w.Owner); err != nil {
+			return err
+		}
+		c.deps.Metrics.action(release.ActionAdopt)
+	}
+	return nil
 }
 
 // current returns the release that the deployment has, as its record says.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/rancher/wrangler/v3/pkg/generic"
@@ -55,7 +56,7 @@ type Deps struct {
 type Deployments interface {
 	Cache() generic.CacheInterface[*fleet.BundleDeployment]
 	OnEvent(func(kube.Event[*fleet.BundleDeployment]))
-	PatchStatus(ctx context.Context, before, after *fleet.BundleDeployment) (bool, error)
+	ChangeStatus(ctx context.Context, before, after *fleet.BundleDeployment) (*fleet.BundleDeployment, error)
 }
 
 // ContentReader reads Contents from the hub.
@@ -77,6 +78,7 @@ type EvidenceReader interface {
 type Releases interface {
 	Apply(context.Context, release.Request) (*release.Outcome, error)
 	Remove(context.Context, release.Removal) ([]release.Remaining, error)
+	Adopt(context.Context, release.Key, release.Owner) error
 	Find(ctx context.Context, deployment string) ([]release.Record, error)
 	Load(context.Context, release.Record) (*release.Release, error)
 	ClientAs(serviceAccount string) (kubernetes.Interface, error)
@@ -183,24 +185,9 @@ func (c *Controller) reconcile(ctx context.Context, key kube.Key) (time.Duration
 
 // report writes the status, if it differs.
 func (c *Controller) report(ctx context.Context, bd *fleet.BundleDeployment, r Report) error {
-	before := bd.DeepCopy()
-	// Acting may have taken long, and other reports may have been made meanwhile. The report is about what was acted on,
-	// whatever is asked for by now.
-	if now, err := c.cache.Get(bd.Namespace, bd.Name); err == nil && now.UID == bd.UID {
-		before.ResourceVersion, before.Status = now.ResourceVersion, *now.Status.DeepCopy()
-	}
-	c.memory.with(bd.Name, func(r *remembered) {
-		if r.reportedOn == before.ResourceVersion {
-			before.Status = r.reported // the cache has not seen it yet
-		}
-	})
-	after := before.DeepCopy()
-	after.Status = statusOf(before, r, metav1.NewTime(c.clock.Now()))
-	wrote, err := c.deps.Deployments.PatchStatus(ctx, before, after)
+	before, cached := c.latest(bd)
+	err := c.write(ctx, before, cached, r)
 	switch {
-	case err == nil && wrote:
-		c.memory.with(bd.Name, func(r *remembered) { r.reportedOn, r.reported = before.ResourceVersion, after.Status })
-		return nil
 	case err == nil:
 		return nil
 	case apierrors.IsNotFound(err):
@@ -208,6 +195,43 @@ func (c *Controller) report(ctx context.Context, bd *fleet.BundleDeployment, r R
 	default:
 		return fmt.Errorf("reporting: %w", err)
 	}
+}
+
+// latest returns the deployment with the newest status of it that is known,
+// and which version of it the cache shows. Acting may have taken long, and other reports may have been made meanwhile;
+// a report is about what was acted on, whatever is asked for by now.
+func (c *Controller) latest(bd *fleet.BundleDeployment) (latest *fleet.BundleDeployment, cached string) {
+	latest = bd.DeepCopy()
+	if now, err := c.cache.Get(bd.Namespace, bd.Name); err == nil && now.UID == bd.UID {
+		latest.ResourceVersion, latest.Finalizers = now.ResourceVersion, slices.Clone(now.Finalizers)
+		latest.Status = *now.Status.DeepCopy()
+	}
+	cached = latest.ResourceVersion
+	c.memory.with(bd.Name, func(r *remembered) {
+		if r.reportedOn == cached {
+			// The cache has not seen it yet.
+			latest.Status, latest.ResourceVersion = r.reported, r.reportedAs
+		}
+	})
+	return latest, cached
+}
+
+// write writes what the report makes of the status, if that differs. It fails
+// with a conflict if the deployment is not as before says any more.
+func (c *Controller) write(ctx context.Context, before *fleet.BundleDeployment, cached string, r Report) error {
+	after := before.DeepCopy()
+	after.Status = statusOf(before, r, metav1.NewTime(c.clock.Now()))
+	written, err := c.deps.Deployments.ChangeStatus(ctx, before, after)
+	if err == nil && written.ResourceVersion == before.ResourceVersion {
+		return nil
+	}
+	c.memory.with(before.Name, func(r *remembered) {
+		r.reportedOn = ""
+		if now, missing := c.cache.Get(before.Namespace, before.Name); err == nil && missing == nil && now.ResourceVersion == cached {
+			r.reportedOn, r.reportedAs, r.reported = cached, written.ResourceVersion, after.Status
+		}
+	})
+	return err
 }
 
 // slots limit how many deployments are worked on at once.

@@ -38,6 +38,7 @@ const (
 	ReasonWaitingForDependency = "WaitingForDependency"
 	ReasonWaitingForDependents = "WaitingForDependents"
 	ReasonRetryLater           = "RetryLater"
+	ReasonReleased             = "Released"
 )
 
 // World is what a decision about a deployment is made from.
@@ -76,6 +77,9 @@ type Decision struct {
 	Elsewhere []release.Key
 	// Current is the record of the wanted release, if there is one.
 	Current *release.Record
+	// Adopt are releases that are the deployment's, but say that they are an earlier one's of its name. Where nothing
+	// else is done they are to be claimed all the same: else they would be nobody's when the deployment goes.
+	Adopt []release.Key
 	// Recheck, if not zero, is when to decide again.
 	Recheck time.Duration
 }
@@ -90,13 +94,31 @@ func Decide(w World) Decision {
 			d.Elsewhere = append(d.Elsewhere, record.Key)
 		}
 	}
+	d.Step = StepDeploy
 	for _, check := range checks() {
 		if check(w, &d) {
-			return d
+			break
 		}
 	}
-	d.Step = StepDeploy
+	if (d.Step == StepLeave || d.Step == StepWait) && heldByUs(w.Deployment) && w.Deployment.DeletionTimestamp == nil {
+		d.Adopt = inherited(w)
+	}
 	return d
+}
+
+// heldByUs says whether the deployment will wait for the agent when it goes.
+func heldByUs(bd *fleet.BundleDeployment) bool {
+	return slices.Contains(bd.Finalizers, names.FinalizerDeployment)
+}
+
+func inherited(w World) []release.Key {
+	var keys []release.Key
+	for _, record := range w.Records {
+		if record.InheritedBy(w.Owner) {
+			keys = append(keys, record.Key)
+		}
+	}
+	return keys
 }
 
 // A check decides, or leaves it to the next one.
@@ -104,8 +126,19 @@ type check func(World, *Decision) bool
 
 func checks() []check {
 	return []check{
-		whileRemoving, withoutFinalizer, whileHeld, whenInSync, withoutValues, whileUnmet, afterFailure,
+		whenReleased, whileRemoving, withoutFinalizer, whileHeld, whenInSync, withoutValues, whileUnmet, afterFailure,
 	}
+}
+
+// whenReleased: the hub has let go of a deployment that is marked for deletion,
+// and something else still holds it. Nothing of it is removed any more: the hub
+// makes it anew, or its cluster has left.
+func whenReleased(w World, d *Decision) bool {
+	if w.Deployment.DeletionTimestamp == nil || heldByUs(w.Deployment) {
+		return false
+	}
+	d.Step, d.Reason = StepLeave, ReasonReleased
+	return true
 }
 
 // whileRemoving: a deployment that is marked for deletion is removed, once
@@ -144,7 +177,7 @@ func claims(records []release.Record, owner release.Owner) (due, unclaimed []rel
 // withoutFinalizer: nothing is installed that the hub could not ask to have
 // removed.
 func withoutFinalizer(w World, d *Decision) bool {
-	if slices.Contains(w.Deployment.Finalizers, names.FinalizerDeployment) {
+	if heldByUs(w.Deployment) {
 		return false
 	}
 	d.Step, d.Reason = StepLeave, ReasonNoFinalizer

@@ -3,6 +3,7 @@ package deployments
 import (
 	"sync"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -33,9 +34,10 @@ type remembered struct {
 	blocked release.Key
 	// looks counts how often a removal was looked after in vain.
 	looks int
-	// reported is the last status that was written, and reportedOn the version of the deployment that it was written on.
-	reported   fleet.BundleDeploymentStatus
-	reportedOn string
+	// reported is the last status that was written, reportedOn the version of the deployment that the cache showed then,
+	// and reportedAs the one that the write made. reportedOn is empty once the cache has shown another.
+	reported               fleet.BundleDeploymentStatus
+	reportedOn, reportedAs string
 	// unreported says that the last run could not be completed.
 	unreported bool
 }
@@ -114,6 +116,27 @@ func (r *remembered) hold(rel *release.Release, places []place) {
 
 // drop forgets the release.
 func (r *remembered) drop() { r.release, r.seen, r.places, r.stale = nil, nil, nil, nil }
+
+// shown notes that the cache shows a version of a deployment: from then on what
+// was reported is in it, or was undone. It says whether the status is not what
+// was reported last, as after a backup of the hub was restored.
+func (m *memory) shown(bd *fleet.BundleDeployment) (undone bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.byName[bd.Name]
+	if r == nil || r.reportedAs == "" {
+		return false
+	}
+	if r.reportedOn != bd.ResourceVersion {
+		r.reportedOn = ""
+	}
+	return r.reportedOn == "" && !equality.Semantic.DeepEqual(r.reported, bd.Status)
+}
+
+// finish forgets all but what was reported.
+func (r *remembered) finish() {
+	*r = remembered{reported: r.reported, reportedOn: r.reportedOn, reportedAs: r.reportedAs}
+}
 
 // changed notes an event of an object. It returns the deployment to wake, and
 // false if the event says nothing new.

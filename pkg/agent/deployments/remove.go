@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
@@ -24,7 +25,7 @@ const (
 )
 
 // remove removes the releases of a deployment that is marked for deletion, if
-// the evidence allows, and says when nothing of them is left. Which releases
+// the evidence allows and the hub was told, and says when nothing of them is left. Which releases
 // there are is read live: the last one may have been made a moment ago.
 func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, error) {
 	records, err := c.deps.Releases.Find(ctx, w.Deployment.Name)
@@ -41,6 +42,9 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 			if why := evidence.Forbids(record.UID); why != "" {
 				return c.refused(w, evidence, why), nil
 			}
+		}
+		if err := c.begin(ctx, w); err != nil {
+			return result{}, err
 		}
 	}
 	left, err := c.removeAll(ctx, w, d, due)
@@ -122,7 +126,7 @@ func (c *Controller) leaving(w World, left []release.Remaining) (result, error) 
 	if len(names) > maxLines {
 		names = append(names[:maxLines], fmt.Sprintf("and %d more", len(left)-maxLines))
 	}
-	made.Removed = &Verdict{metav1.ConditionFalse, ReasonRemoving, "waiting for objects to be gone: " + strings.Join(names, "; ")}
+	made.Removed = &Verdict{metav1.ConditionFalse, fleet.ReasonUninstalling, "waiting for objects to be gone: " + strings.Join(names, "; ")}
 	return made, err
 }
 
@@ -175,7 +179,7 @@ func (c *Controller) removed(w World, unclaimed []release.Record) (result, error
 	if err := c.watches.Want(w.Deployment.Name, released); err != nil {
 		return result{}, err
 	}
-	c.memory.forget(w.Deployment.Name)
+	c.memory.with(w.Deployment.Name, (*remembered).finish)
 	message := "everything of the deployment is gone"
 	if isSet(w.Deployment.Spec.Options.KeepResources) {
 		message = "the release is forgotten, its objects stay, as keepResources asks"

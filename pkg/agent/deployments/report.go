@@ -29,7 +29,6 @@ const (
 	ReasonMonitored    = "Monitored"
 	ReasonCannotWatch  = "CannotWatch"
 	ReasonRemoved      = "Removed"
-	ReasonRemoving     = "Removing"
 	ReasonRefused      = "Refused"
 )
 
@@ -66,8 +65,13 @@ func statusOf(bd *fleet.BundleDeployment, r Report, now metav1.Time) fleet.Bundl
 		}, now)
 	}
 	if r.Removed != nil && r.Removed.Status != metav1.ConditionTrue {
-		// What was last seen of the objects is left as it is until they are gone.
-		set(fleet.ConditionRemoved, *r.Removed)
+		// What was last seen of the objects is left as it is until they are gone. A removal that has begun is never said
+		// not to have.
+		verdict := *r.Removed
+		if begun(s) {
+			verdict.Reason = fleet.ReasonUninstalling
+		}
+		set(fleet.ConditionRemoved, verdict)
 		return after.Status
 	}
 	if r.Deployed != nil {

@@ -76,7 +76,7 @@ func TestStatusDoesNotChangeWhenNothingDoes(t *testing.T) {
 		{Deployed: isTrue(), Applied: true, Release: rel, Seen: all(rel, Progressing)},
 		{Deployed: &Verdict{metav1.ConditionFalse, ReasonFailed, "no"}, Release: rel, Seen: all(rel, Missing)},
 		{Deployed: &Verdict{metav1.ConditionUnknown, ReasonPaused, "paused"}},
-		{Removed: &Verdict{metav1.ConditionFalse, ReasonRemoving, "waiting"}},
+		{Removed: &Verdict{metav1.ConditionFalse, fleet.ReasonUninstalling, "waiting"}},
 		{Removed: &Verdict{metav1.ConditionTrue, ReasonRemoved, "gone"}},
 	} {
 		once := statusWith(bd, r)
@@ -171,7 +171,7 @@ func TestStatusOfARemovalKeepsWhatWasSeen(t *testing.T) {
 	bd := worldWith(deleted).Deployment
 	rel := deployed(1)
 	bd = statusWith(bd, Report{Deployed: isTrue(), Applied: true, Release: rel, Seen: all(rel, Healthy)})
-	going := statusWith(bd, Report{Removed: &Verdict{metav1.ConditionFalse, ReasonRemoving, "waiting"}})
+	going := statusWith(bd, Report{Removed: &Verdict{metav1.ConditionFalse, fleet.ReasonUninstalling, "waiting"}})
 	if going.Status.Release == "" || len(going.Status.Resources) != 1 {
 		t.Errorf("while it goes the status is %+v", going.Status)
 	}

@@ -19,11 +19,12 @@ func (c *Controller) key(name string) kube.Key {
 }
 
 // deploymentChanged wakes a deployment when it changes, unless its status is
-// all that did, and those that may wait for it.
+// all that did and is what was reported, and those that may wait for it.
 func (c *Controller) deploymentChanged(e kube.Event[*fleet.BundleDeployment]) {
 	bd := e.Object()
 	c.memory.know(bd.Name, c.setOf(bd.Name))
-	if e.Old == nil || e.New == nil || !sameToAgent(e.Old, e.New) {
+	undone := c.memory.shown(bd)
+	if e.Old == nil || e.New == nil || !sameToAgent(e.Old, e.New) || undone {
 		c.queue.Wake(c.key(bd.Name))
 	}
 	if e.Old != nil && e.New != nil && sameToNeighbours(e.Old, e.New) {
