@@ -1,19 +1,14 @@
 package rollout
 
 import (
-	"maps"
-	"slices"
-
-	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
-	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // World is what was observed of one bundle.
 type World struct {
-	Bundle  *fleet.Bundle
+	Bundle *fleet.Bundle
+	// Targets are sorted by namespace and name of their clusters: automatic
+	// partitions, and whose turn comes first, follow from their order.
 	Targets []Target
 }
 
@@ -31,6 +26,17 @@ type Target struct {
 	Problem string
 	// Existing is the deployment that is there now; nil if none.
 	Existing *fleet.BundleDeployment
+	// Partition is the index of the first of spec.rolloutStrategy.partitions that
+	// the cluster matches; -1 if it matches none. It says nothing in a bundle
+	// without such partitions.
+	Partition int
+	// Offline says that the cluster's agent has announced itself once, and is
+	// overdue by the hub's own clock.
+	Offline bool
+	// Settled says that an earlier plan of this bundle found the target settled
+	// (Plan.Settled), and that neither what it should run nor its cluster, its
+	// deployment or the bundle's spec, name and labels have changed since.
+	Settled bool
 }
 
 // Reason says why a step is taken or held back.
@@ -42,6 +48,9 @@ const (
 	ReasonMissing Reason = "Missing"
 	// ReasonChanged: content or options differ.
 	ReasonChanged Reason = "Changed"
+	// ReasonStaged: content or options differ, and the bundle or the cluster is
+	// paused: what is new is staged, what is current stays.
+	ReasonStaged Reason = "Staged"
 	// ReasonSettings: nothing that is deployed differs, but a setting of the
 	// deployment does, such as pause, dependencies, labels or its finalizer.
 	ReasonSettings Reason = "Settings"
@@ -55,10 +64,23 @@ const (
 	ReasonNameConflict Reason = "NameConflict"
 	// ReasonInvalidOptions: the options do not hold on this cluster.
 	ReasonInvalidOptions Reason = "InvalidOptions"
+	// ReasonInvalidStrategy: the bundle's rolloutStrategy cannot be read.
+	ReasonInvalidStrategy Reason = "InvalidStrategy"
+	// ReasonPartition: the turn of the cluster's partition has not come.
+	ReasonPartition Reason = "Partition"
+	// ReasonMaxUnavailable: as many clusters are unavailable as may be.
+	ReasonMaxUnavailable Reason = "MaxUnavailable"
+	// ReasonMaxNew: as many new deployments wait for their agents as may.
+	ReasonMaxNew Reason = "MaxNew"
+	// ReasonPaused: what is new is staged and waits for the bundle or the cluster
+	// to be resumed; nothing is to be written.
+	ReasonPaused Reason = "Paused"
 )
 
 // Step is one write, or one write that is held back.
 type Step struct {
+	// Index of the target in the world, and the target.
+	Index  int
 	Target Target
 	Reason Reason
 	// Message says more to a person where the reason alone does not.
@@ -67,113 +89,76 @@ type Step struct {
 	Deployment *fleet.BundleDeployment
 }
 
+// Stages says whether the deployment that is written stages what the target
+// should run, and makes it current unless it is paused. Only then do the
+// target's values belong to it, and must be stored before.
+func (s Step) Stages() bool {
+	if s.Deployment == nil {
+		return false
+	}
+	spec := &s.Deployment.Spec
+	return spec.StagedDeploymentID == s.Target.DeploymentID && (spec.Paused || spec.DeploymentID == s.Target.DeploymentID)
+}
+
 // Plan is what is to be done for one bundle. Steps are in the order of the
-// targets.
+// targets. A target has one step or none, with one exception: a deployment that
+// is held back, but lacks the finalizer of an agent that has come, is in Update
+// with ReasonSettings and in Hold.
 type Plan struct {
 	Create, Update, Hold []Step
 	// Unchanged counts the targets whose deployment is already right.
 	Unchanged int
+	// Settled are the indexes of the targets that nothing is to be done about:
+	// their deployment is right, and the agent reports it applied and ready, or no
+	// agent ever was there to report.
+	Settled []int
+
+	// Partitions of the bundle, in the order of their turns.
+	Partitions []PartitionState
+	// Unavailable clusters of the bundle, and how many may be.
+	Unavailable, MaxUnavailable int
+	// UnavailablePartitions are begun and hold back those after them;
+	// MaxUnavailablePartitions is how many may without doing so.
+	UnavailablePartitions, MaxUnavailablePartitions int
+	// NewlyCreated is the number of deployments that this plan creates.
+	NewlyCreated int
+	// Waits says that steps are held until agents report: see News.
+	Waits bool
+	// Problem is what is wrong with the bundle's rolloutStrategy: field and
+	// message. Until it is put right no cluster gets anything new.
+	Problem string
 }
 
-// Next returns the plan that brings the bundle's deployments to its targets.
-// All clusters move at once.
+// PartitionState is how far a partition is.
+type PartitionState struct {
+	// Name of the partition: the user's; "Unmatched" for clusters that match none
+	// of the user's; "All" where there are none; else "Partition <from> - <to>".
+	Name string
+	// Count of its clusters, whatever state they are in.
+	Count int
+	// Unavailable clusters, and how many may be.
+	Unavailable, MaxUnavailable int
+	// Unfinished clusters are unavailable or not up to date. With more of them
+	// than MaxUnavailable the partition holds back those after it.
+	Unfinished int
+	// Offline clusters are in Count alone.
+	Offline int
+	// Begun says that the partition's turn has come.
+	Begun bool
+}
+
+func (p *PartitionState) blocks() bool { return p.Unfinished > p.MaxUnavailable }
+
+// Next returns the plan that brings the bundle's deployments one step closer to
+// its targets. It neither changes the world nor keeps it, but steps share what
+// targets refer to.
 func Next(w World) Plan {
-	var plan Plan
-	for _, t := range w.Targets {
-		switch reason, message := held(w.Bundle, t); {
-		case reason != "":
-			plan.Hold = append(plan.Hold, Step{Target: t, Reason: reason, Message: message})
-		case t.Existing == nil:
-			plan.Create = append(plan.Create, Step{Target: t, Reason: ReasonMissing, Deployment: desired(w.Bundle, t)})
-		default:
-			plan.change(w.Bundle, t)
-		}
-	}
-	return plan
-}
-
-// held says why nothing may be written for the target now.
-func held(b *fleet.Bundle, t Target) (Reason, string) {
-	switch {
-	case t.Cluster.DeletionTimestamp != nil:
-		return ReasonClusterLeaving, "the cluster is being deleted"
-	case t.Cluster.Status.Namespace == "":
-		return ReasonClusterNotReady, "the cluster's namespace is not there yet"
-	case t.Existing != nil && !owns(b, t.Existing):
-		return ReasonNameConflict, "bundle " + t.Existing.Labels[names.LabelBundleNamespace] + "/" +
-			t.Existing.Labels[names.LabelBundleName] + " already has a deployment of this name on the cluster: rename one of the bundles"
-	case t.Existing != nil && t.Existing.DeletionTimestamp != nil:
-		return ReasonRemoving, "the former deployment is still being removed"
-	case t.Problem != "":
-		return ReasonInvalidOptions, t.Problem
-	}
-	return "", ""
-}
-
-// owns says whether the deployment is one of the bundle's.
-func owns(b *fleet.Bundle, bd *fleet.BundleDeployment) bool {
-	return bd.Labels[names.LabelBundleName] == b.Name && bd.Labels[names.LabelBundleNamespace] == b.Namespace
-}
-
-func (p *Plan) change(b *fleet.Bundle, t Target) {
-	want := desired(b, t)
-	have := t.Existing
-	switch {
-	case have.Spec.StagedDeploymentID != want.Spec.StagedDeploymentID || have.Spec.DeploymentID != want.Spec.DeploymentID:
-		p.Update = append(p.Update, Step{Target: t, Reason: ReasonChanged, Deployment: want})
-	case !equality.Semantic.DeepEqual(have.Spec, want.Spec) ||
-		!maps.Equal(have.Labels, want.Labels) || !slices.Equal(have.Finalizers, want.Finalizers):
-		p.Update = append(p.Update, Step{Target: t, Reason: ReasonSettings, Deployment: want})
-	default:
-		p.Unchanged++
-	}
-}
-
-// desired returns the deployment as it should be.
-func desired(b *fleet.Bundle, t Target) *fleet.BundleDeployment {
-	bd := &fleet.BundleDeployment{ObjectMeta: metav1.ObjectMeta{
-		Name:      b.Name,
-		Namespace: names.ClusterNamespace(t.Cluster.Namespace, t.Cluster.Name),
-	}}
-	if t.Existing != nil {
-		bd = t.Existing.DeepCopy()
-	}
-	bd.Labels = labelsFor(b, t)
-	announceFinalizer(bd, t.Cluster)
-	spec := &bd.Spec
-	spec.Paused = b.Spec.Paused || t.Cluster.Spec.Paused
-	spec.StagedOptions, spec.StagedDeploymentID = t.Options, t.DeploymentID
-	if !spec.Paused {
-		spec.Options, spec.DeploymentID = t.Options, t.DeploymentID
-		spec.ValuesHash = t.ValuesHash
-	}
-	spec.DependsOn = b.Spec.DependsOn
-	spec.CorrectDrift = t.Options.CorrectDrift
-	return bd
-}
-
-// announceFinalizer adds our finalizer once the cluster has an agent that can
-// confirm a removal. A cluster without one keeps nobody waiting.
-func announceFinalizer(bd *fleet.BundleDeployment, c *fleet.Cluster) {
-	if AgentAnnounced(c) && !slices.Contains(bd.Finalizers, names.FinalizerDeployment) {
-		bd.Finalizers = append(slices.Clone(bd.Finalizers), names.FinalizerDeployment)
-	}
+	p := newPlanner(w)
+	p.survey()
+	p.begin()
+	p.decide()
+	return p.steps()
 }
 
 // AgentAnnounced says whether an agent has reported for the cluster.
 func AgentAnnounced(c *fleet.Cluster) bool { return !c.Status.Agent.LastSeen.IsZero() }
-
-// labelsFor returns the labels of the target's deployment. The commit is that
-// of the bundle's last change, so it moves only when the deployment does.
-func labelsFor(b *fleet.Bundle, t Target) map[string]string {
-	labels := maps.Clone(b.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[names.LabelBundleName] = b.Name
-	labels[names.LabelBundleNamespace] = b.Namespace
-	labels[names.LabelCluster] = t.Cluster.Name
-	labels[names.LabelClusterNamespace] = t.Cluster.Namespace
-	labels[names.LabelManaged] = "true"
-	return labels
-}

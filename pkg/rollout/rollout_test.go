@@ -45,11 +45,23 @@ func deployed(b *fleet.Bundle, change ...func(*fleet.BundleDeployment)) func(*Ta
 	return func(t *Target) {
 		earlier := *t
 		earlier.Existing = nil
-		t.Existing = desired(b, earlier)
+		t.Existing = desired(b, &earlier)
 		for _, f := range change {
 			f(t.Existing)
 		}
 	}
+}
+
+func pausedBundle(b *fleet.Bundle)   { b.Spec.Paused = true }
+func pausedCluster(c *fleet.Cluster) { c.Spec.Paused = true }
+
+// newer and older change what the target should run.
+func newer(t *Target) { t.DeploymentID, t.ValuesHash = "s-2:a", "new" }
+func older(t *Target) { t.DeploymentID, t.ValuesHash = "s-1:a", "" }
+
+// written has the target's deployment written as it is wanted now.
+func written(b *fleet.Bundle) func(*Target) {
+	return func(t *Target) { t.Existing = desired(b, t) }
 }
 
 // told reads a plan back as one line per step.
@@ -95,6 +107,88 @@ func TestNext(t *testing.T) {
 			name: "a label of the bundle is a setting", bundle: web(func(b *fleet.Bundle) { b.Labels["team"] = "a" }),
 			targets: []Target{target(cluster("one"), deployed(web()))},
 			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "the commit of the bundle alone is nothing to write for", bundle: web(func(b *fleet.Bundle) { b.Labels[names.LabelCommit] = "c2" }),
+			targets: []Target{target(cluster("one"), deployed(web()))},
+			want:    []string{"unchanged 1"},
+		},
+		{
+			name: "a commit where none was is", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web(func(b *fleet.Bundle) { delete(b.Labels, names.LabelCommit) })))},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "a label that somebody else put on goes", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web(), func(bd *fleet.BundleDeployment) { bd.Labels["mine"] = "too" }))},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "options that somebody else wrote go, though the ID is right", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web(), func(bd *fleet.BundleDeployment) { bd.Spec.Options.DefaultNamespace = "mine" }))},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "a staged ID that somebody else wrote goes", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web(), func(bd *fleet.BundleDeployment) { bd.Spec.StagedDeploymentID = "mine" }))},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "a hash of values that somebody else wrote goes", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web(), func(bd *fleet.BundleDeployment) { bd.Spec.ValuesHash = "mine" }))},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "dependencies are settings", bundle: web(func(b *fleet.Bundle) { b.Spec.DependsOn = []fleet.BundleRef{{Name: "base"}} }),
+			targets: []Target{target(cluster("one"), deployed(web()))},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "drift correction is a setting", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web()), func(t *Target) { t.Options.CorrectDrift = &fleet.CorrectDrift{Enabled: true} })},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "forcing a sync is a change like any other", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web()), func(t *Target) {
+				t.Options.ForceSyncGeneration, t.DeploymentID = 1, "s-1:b"
+			})},
+			want: []string{"update one: Changed"},
+		},
+		{
+			name: "pausing the bundle tells every agent", bundle: web(pausedBundle),
+			targets: []Target{target(cluster("one"), deployed(web())), target(cluster("two"))},
+			want:    []string{"create two: Missing", "update one: Settings"},
+		},
+		{
+			name: "pausing a cluster tells its agent", bundle: web(),
+			targets: []Target{target(cluster("one", pausedCluster), func(t *Target) { *t = target(t.Cluster, deployed(web())); t.Existing.Spec.Paused = false }), target(cluster("two"), deployed(web()))},
+			want:    []string{"update one: Settings", "unchanged 1"},
+		},
+		{
+			name: "what is new is staged while paused", bundle: web(pausedBundle),
+			targets: []Target{target(cluster("one"), deployed(web()), newer)},
+			want:    []string{"update one: Staged"},
+		},
+		{
+			name: "what is staged waits to be resumed", bundle: web(pausedBundle),
+			targets: []Target{target(cluster("one"), deployed(web()), newer, written(web(pausedBundle)))},
+			want:    []string{"hold one: Paused"},
+		},
+		{
+			name: "resumed it moves", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web()), newer, written(web(pausedBundle)))},
+			want:    []string{"update one: Changed"},
+		},
+		{
+			name: "what was staged and is not wanted any more is taken back", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web()), newer, written(web(pausedBundle)), older)},
+			want:    []string{"update one: Settings"},
+		},
+		{
+			name: "a paused cluster waits though the bundle does not", bundle: web(),
+			targets: []Target{target(cluster("one", pausedCluster), deployed(web()), newer, written(web())), target(cluster("two"), deployed(web()), newer)},
+			want:    []string{"hold one: Paused", "update two: Changed"},
 		},
 		{
 			name: "an agent that announces itself gets a finalizer to confirm", bundle: web(),
@@ -161,7 +255,7 @@ func TestNextWritesStagedAndCurrent(t *testing.T) {
 }
 
 func TestNextHoldsCurrentWhilePaused(t *testing.T) {
-	paused := web(func(b *fleet.Bundle) { b.Spec.Paused = true })
+	paused := web(pausedBundle)
 	plan := Next(World{Bundle: paused, Targets: []Target{
 		target(cluster("one"), deployed(web()), func(t *Target) { t.DeploymentID = "s-2:a"; t.ValuesHash = "new" }),
 	}})

@@ -1,0 +1,165 @@
+package rollout
+
+import (
+	"slices"
+)
+
+// verdict is what is decided about a target.
+type verdict struct {
+	action  action
+	reason  Reason
+	message string
+}
+
+type action int
+
+const (
+	// keep: the deployment is right.
+	keep action = iota
+	create
+	update
+	hold
+)
+
+// begin says which partitions are begun: those that no more partitions before
+// them hold back than may.
+func (p *planner) begin() {
+	for i := range p.layout.states {
+		state := &p.layout.states[i]
+		state.Begun = p.plan.UnavailablePartitions <= p.plan.MaxUnavailablePartitions
+		if state.Begun && state.blocks() {
+			p.plan.UnavailablePartitions++
+		}
+	}
+}
+
+// decide judges every open target. Those of earlier partitions come first:
+// what may be spent only once goes to them.
+func (p *planner) decide() {
+	if len(p.open) == 0 {
+		return
+	}
+	spent := p.newAllowance()
+	for _, i := range p.turns() {
+		f := &p.open[i]
+		f.verdict = p.judge(f, spent)
+	}
+}
+
+// turns returns the indexes of the open targets in the order of their
+// partitions.
+func (p *planner) turns() []int {
+	order := make([]int, len(p.open))
+	for i := range order {
+		order[i] = i
+	}
+	if p.layout.size == 0 {
+		slices.SortStableFunc(order, func(a, b int) int { return p.open[a].partition - p.open[b].partition })
+	}
+	return order
+}
+
+func (p *planner) judge(f *finding, a *allowance) verdict {
+	t := &p.Targets[f.index]
+	switch {
+	case f.obstacle != "":
+		return verdict{hold, f.obstacle, f.message}
+	case t.Existing == nil:
+		return p.install(f, a)
+	case f.paused:
+		return p.stage(t)
+	case t.Existing.Spec.DeploymentID != t.DeploymentID:
+		return p.change(f, a)
+	case differs(p.Bundle, t):
+		return verdict{action: update, reason: ReasonSettings}
+	}
+	return verdict{}
+}
+
+// install decides about a target without a deployment.
+func (p *planner) install(f *finding, a *allowance) verdict {
+	switch {
+	case p.plan.Problem != "":
+		return verdict{hold, ReasonInvalidStrategy, p.plan.Problem}
+	case !f.paused && !p.layout.states[f.partition].Begun:
+		return verdict{hold, ReasonPartition, a.partition(f.partition)}
+	case !a.admit(f.there):
+		return verdict{hold, ReasonMaxNew, a.maxNew()}
+	}
+	return verdict{action: create, reason: ReasonMissing}
+}
+
+// change decides about a deployment that is to run something else. One that is
+// not available cannot become less so, and one that nobody reports on is not
+// counted: neither needs an allowance.
+func (p *planner) change(f *finding, a *allowance) verdict {
+	switch {
+	case p.plan.Problem != "":
+		return verdict{hold, ReasonInvalidStrategy, p.plan.Problem}
+	case !p.layout.states[f.partition].Begun:
+		return verdict{hold, ReasonPartition, a.partition(f.partition)}
+	case f.there && Available(p.Targets[f.index].Existing) && !a.spend(f.partition):
+		return verdict{hold, ReasonMaxUnavailable, a.maxUnavailable(f.partition)}
+	}
+	return verdict{action: update, reason: ReasonChanged}
+}
+
+// stage decides about a deployment that is paused: it may be told what comes
+// next, whosever turn it is.
+func (p *planner) stage(t *Target) verdict {
+	switch {
+	case t.Existing.Spec.StagedDeploymentID != t.DeploymentID:
+		return verdict{action: update, reason: ReasonStaged}
+	case differs(p.Bundle, t):
+		return verdict{action: update, reason: ReasonSettings}
+	case t.Existing.Spec.DeploymentID != t.DeploymentID && p.Bundle.Spec.Paused:
+		return verdict{hold, ReasonPaused, "what is new is staged, and the bundle is paused"}
+	case t.Existing.Spec.DeploymentID != t.DeploymentID:
+		return verdict{hold, ReasonPaused, "what is new is staged, and the cluster is paused"}
+	}
+	return verdict{}
+}
+
+// steps turns verdicts into the plan.
+func (p *planner) steps() Plan {
+	plan := &p.plan
+	for i := range p.open {
+		f := &p.open[i]
+		t := &p.Targets[f.index]
+		step := Step{Index: f.index, Target: *t, Reason: f.verdict.reason, Message: f.verdict.message}
+		switch f.verdict.action {
+		case keep:
+			plan.keep(f.index, t)
+		case create:
+			step.Deployment = desired(p.Bundle, t)
+			plan.Create = append(plan.Create, step)
+		case update:
+			step.Deployment = desired(p.Bundle, t)
+			plan.Update = append(plan.Update, step)
+		case hold:
+			plan.Hold = append(plan.Hold, step)
+			plan.Waits = plan.Waits || waits(step.Reason)
+			if f.obstacle == "" && t.Existing != nil && lacksFinalizer(t) {
+				step.Reason, step.Message, step.Deployment = ReasonSettings, "", withFinalizer(t)
+				plan.Update = append(plan.Update, step)
+			}
+		}
+	}
+	slices.Sort(plan.Settled)
+	plan.NewlyCreated = len(plan.Create)
+	return *plan
+}
+
+// keep counts a deployment that is right. It is settled unless an agent has yet
+// to make it true.
+func (p *Plan) keep(index int, t *Target) {
+	p.Unchanged++
+	if upToDate(t.Existing, t) || !AgentAnnounced(t.Cluster) {
+		p.Settled = append(p.Settled, index)
+	}
+}
+
+// waits says whether agents can end what a step is held for.
+func waits(r Reason) bool {
+	return r == ReasonPartition || r == ReasonMaxUnavailable || r == ReasonMaxNew
+}

@@ -1,0 +1,129 @@
+package rollout
+
+import (
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// desired returns the target's deployment as it should be now that it is its
+// turn.
+func desired(b *fleet.Bundle, t *Target) *fleet.BundleDeployment {
+	bd := &fleet.BundleDeployment{ObjectMeta: metav1.ObjectMeta{
+		Name:      b.Name,
+		Namespace: names.ClusterNamespace(t.Cluster.Namespace, t.Cluster.Name),
+	}}
+	if t.Existing != nil {
+		bd = t.Existing.DeepCopy()
+	}
+	bd.Labels = labelsFor(b, t)
+	if lacksFinalizer(t) {
+		bd.Finalizers = append(bd.Finalizers, names.FinalizerDeployment)
+	}
+	spec := &bd.Spec
+	spec.Paused = b.Spec.Paused || t.Cluster.Spec.Paused
+	spec.StagedOptions, spec.StagedDeploymentID = t.Options, t.DeploymentID
+	if !spec.Paused {
+		spec.Options, spec.DeploymentID = t.Options, t.DeploymentID
+		spec.ValuesHash = t.ValuesHash
+	}
+	spec.DependsOn = b.Spec.DependsOn
+	spec.CorrectDrift = t.Options.CorrectDrift
+	return bd
+}
+
+// differs says whether the target's deployment is other than desired. It gives
+// the same answer as a comparison of the two, without making one: it is asked of
+// every target of a bundle. The commit alone is no difference: what one cluster
+// gets from it is nothing that all others must be written for.
+func differs(b *fleet.Bundle, t *Target) bool {
+	have := &t.Existing.Spec
+	paused := b.Spec.Paused || t.Cluster.Spec.Paused
+	if have.Paused != paused || have.StagedDeploymentID != t.DeploymentID || lacksFinalizer(t) || labelsDiffer(b, t) {
+		return true
+	}
+	if !paused && (have.DeploymentID != t.DeploymentID || have.ValuesHash != t.ValuesHash || !same(&have.Options, &t.Options)) {
+		return true
+	}
+	return !same(&have.StagedOptions, &t.Options) || !same(have.CorrectDrift, t.Options.CorrectDrift) || !same(&have.DependsOn, &b.Spec.DependsOn)
+}
+
+// same takes pointers: what they point to is compared, but not copied.
+func same[T any](a, b *T) bool { return a == b || equality.Semantic.DeepEqual(a, b) }
+
+// lacksFinalizer says whether the target's deployment is without our finalizer
+// though the cluster has an agent that can confirm a removal. A cluster without
+// one keeps nobody waiting.
+func lacksFinalizer(t *Target) bool {
+	return AgentAnnounced(t.Cluster) && (t.Existing == nil || !slices.Contains(t.Existing.Finalizers, names.FinalizerDeployment))
+}
+
+// withFinalizer returns the target's deployment with our finalizer, and else as
+// it is: the agent touches nothing without.
+func withFinalizer(t *Target) *fleet.BundleDeployment {
+	bd := t.Existing.DeepCopy()
+	bd.Finalizers = append(bd.Finalizers, names.FinalizerDeployment)
+	return bd
+}
+
+// labelsFor returns the labels of the target's deployment: the bundle's, and
+// those that say where it belongs.
+func labelsFor(b *fleet.Bundle, t *Target) map[string]string {
+	labels := maps.Clone(b.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	for _, own := range ownLabels(b, t) {
+		labels[own.key] = own.value
+	}
+	return labels
+}
+
+type label struct{ key, value string }
+
+func ownLabels(b *fleet.Bundle, t *Target) [5]label {
+	return [...]label{
+		{names.LabelBundleName, b.Name},
+		{names.LabelBundleNamespace, b.Namespace},
+		{names.LabelCluster, t.Cluster.Name},
+		{names.LabelClusterNamespace, t.Cluster.Namespace},
+		{names.LabelManaged, "true"},
+	}
+}
+
+// labelsDiffer compares the labels of the target's deployment with those of
+// labelsFor, but for the value of the commit.
+func labelsDiffer(b *fleet.Bundle, t *Target) bool {
+	have := t.Existing.Labels
+	own := ownLabels(b, t)
+	count := len(own)
+	for _, l := range own {
+		if have[l.key] != l.value {
+			return true
+		}
+	}
+	for key, value := range b.Labels {
+		if isOwn(&own, key) {
+			continue
+		}
+		count++
+		if actual, ok := have[key]; !ok || (actual != value && key != names.LabelCommit) {
+			return true
+		}
+	}
+	return len(have) != count
+}
+
+func isOwn(own *[5]label, key string) bool {
+	for i := range own {
+		if own[i].key == key {
+			return true
+		}
+	}
+	return false
+}
