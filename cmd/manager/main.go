@@ -55,6 +55,7 @@ func command() *cobra.Command {
 	flagSet.StringVar(&f.agentCAFile, "agent-api-server-ca", "", "file with the CA bundle (PEM) of that address; empty takes that of the kubeconfig")
 	flagSet.StringVar(&f.AgentImage, "agent-image", "flotilla-agent:dev", "image of the agents that the manager installs")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")
+	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ there, too")
 	flagSet.BoolVar(&f.LeaderElection, "leader-elect", true, "work only while holding the lease flotilla-manager")
 	flagSet.StringVar(&f.Namespace, "namespace", "cattle-fleet-system", "namespace of the lease")
 	flagSet.DurationVar(&f.ContentGrace, "content-grace", manager.DefaultContentGrace, "how long a Content that nothing refers to is kept")

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/flotilla-gitops/flotilla/dev/controlplane"
@@ -41,6 +42,10 @@ func (i *Installation) Hub() (*kube.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	return connect(config)
+}
+
+func connect(config *rest.Config) (*kube.Hub, error) {
 	conn, err := kube.Connect(config, kube.Options{UserAgent: fieldManager})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the hub: %w", err)
@@ -48,8 +53,9 @@ func (i *Installation) Hub() (*kube.Hub, error) {
 	return kube.NewHub(conn), nil
 }
 
-// prepareHub installs what users install on a hub before anything else: the CRDs, and the workspaces.
-func (i *Installation) prepareHub(ctx context.Context, cluster *controlplane.Cluster) error {
+// PrepareHub installs what users install on a hub before anything else: the CRDs, from the source tree at root, and the
+// workspaces.
+func PrepareHub(ctx context.Context, root string, cluster *controlplane.Cluster) error {
 	config, err := cluster.RESTConfig()
 	if err != nil {
 		return err
@@ -58,7 +64,7 @@ func (i *Installation) prepareHub(ctx context.Context, cluster *controlplane.Clu
 	if err != nil {
 		return fmt.Errorf("connecting to the hub: %w", err)
 	}
-	paths, err := filepath.Glob(filepath.Join(i.root, "charts", "flotilla-crd", "templates", "*.yaml"))
+	paths, err := filepath.Glob(filepath.Join(root, "charts", "flotilla-crd", "templates", "*.yaml"))
 	if err != nil || len(paths) == 0 {
 		return fmt.Errorf("finding the CRDs: there are none in charts/flotilla-crd (%w)", err)
 	}
@@ -69,7 +75,7 @@ func (i *Installation) prepareHub(ctx context.Context, cluster *controlplane.Clu
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	hub, err := i.Hub()
+	hub, err := connect(config)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (i *Installation) Up(ctx context.Context) error {
 
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return i.task(groupCtx, "manager and agent", "built", i.build)
+		return i.task(groupCtx, "manager and agent", "built", func(ctx context.Context) error { return Build(ctx, i.root, i.binDir()) })
 	})
 	for _, member := range Members() {
 		group.Go(func() error {
@@ -206,7 +206,7 @@ func (i *Installation) startCluster(ctx context.Context, member Member) error {
 		return err
 	}
 	if member.Name == HubName {
-		return i.prepareHub(ctx, cluster)
+		return PrepareHub(ctx, i.root, cluster)
 	}
 	return nil
 }

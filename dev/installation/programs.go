@@ -52,9 +52,10 @@ func (l Layout) LogFile(part string) string {
 	return filepath.Join(l.LogDir(), fileName(part)+".log")
 }
 
-// build puts our programs into the installation's folder. They are linked in the user's cache, where a program
-// that is up to date already stays as it is: linking them anew would take longer than starting a cluster.
-func (i *Installation) build(ctx context.Context) error {
+// Build puts our programs, manager, agent and git-server, of the source tree at root into a folder. They are linked in the
+// user's cache, where a program that is up to date already stays as it is: linking them anew would take longer than starting
+// a cluster.
+func Build(ctx context.Context, root, dir string) error {
 	cache, err := binaries.CacheDir("")
 	if err != nil {
 		return err
@@ -65,8 +66,8 @@ func (i *Installation) build(ctx context.Context) error {
 	}
 	defer release()
 	built := filepath.Join(cache, "programs")
-	for _, dir := range []string{built, i.binDir()} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	for _, folder := range []string{built, dir} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("making folder: %w", err)
 		}
 	}
@@ -77,13 +78,13 @@ func (i *Installation) build(ctx context.Context) error {
 	}
 	cmd := exec.Command("go", args...)
 	var output bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = i.root, &output, &output
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &output, &output
 	if err := process.Run(ctx, cmd); err != nil {
 		return fmt.Errorf("compiling: %w\n%s", err, &output)
 	}
 	for _, pkg := range programs() {
 		name := path.Base(pkg)
-		if err := install(filepath.Join(built, name), filepath.Join(i.binDir(), name)); err != nil {
+		if err := install(filepath.Join(built, name), filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("installing %s: %w", name, err)
 		}
 	}

@@ -23,6 +23,10 @@ type Config struct {
 	// MetricsAddress is where /metrics, /healthz and /readyz are served; empty
 	// serves nothing.
 	MetricsAddress string
+	// DebugEndpoints serves, at MetricsAddress, also what tells of the manager's
+	// inside: profiles below /debug/pprof/. Whoever reaches them can slow the
+	// manager down.
+	DebugEndpoints bool
 	// LeaderElection makes the manager wait until it holds the lease, and stop
 	// when it loses it.
 	LeaderElection bool

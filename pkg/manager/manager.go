@@ -63,7 +63,7 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	m := &process{Config: config, conn: conn, log: log, metrics: newMetrics()}
 	group, ctx := errgroup.WithContext(ctx)
 	if config.MetricsAddress != "" {
-		group.Go(func() error { return serve(ctx, config.MetricsAddress, m.metrics.registry, &m.ready) })
+		group.Go(func() error { return serve(ctx, config.MetricsAddress, m.handler()) })
 	}
 	group.Go(func() error { return m.whileLeading(ctx, m.control) })
 	err = group.Wait()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof" //nolint:gosec // nothing serves the default mux, with which it registers
 	"sync/atomic"
 	"time"
 
@@ -56,20 +57,31 @@ func (r *readiness) ready() bool {
 	return synced != nil && (*synced)()
 }
 
-// serve answers /metrics, /healthz and /readyz until ctx ends.
-func serve(ctx context.Context, address string, registry *prometheus.Registry, ready *readiness) error {
+// handler answers /metrics, /healthz and /readyz, and on request what serves
+// debugging.
+func (m *process) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("/metrics", promhttp.HandlerFor(m.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !ready.ready() {
+		if !m.ready.ready() {
 			http.Error(w, "caches are not synced, or another replica leads", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
+	if m.DebugEndpoints {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// serve answers requests until ctx ends.
+func serve(ctx context.Context, address string, handler http.Handler) error {
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second,
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
