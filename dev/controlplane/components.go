@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -93,7 +92,7 @@ func (c *Cluster) etcdArgs() []string {
 	peer := fmt.Sprintf("http://127.0.0.1:%d", c.state.Ports[etcdPeer])
 	return []string{
 		"--name=" + c.state.Name,
-		"--data-dir=" + filepath.Join(c.dir, "etcd"),
+		"--data-dir=" + c.EtcdDir(),
 		"--listen-client-urls=" + c.etcdURL(), "--advertise-client-urls=" + c.etcdURL(),
 		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
 		"--initial-cluster=" + c.state.Name + "=" + peer,

@@ -238,3 +238,9 @@ func (c *Cluster) runDir() string    { return filepath.Join(c.dir, "run") }
 func (c *Cluster) pki(name string) string {
 	return filepath.Join(c.dir, "pki", name)
 }
+
+// EtcdURL is where etcd listens, with the whole of its API and no credentials.
+func (c *Cluster) EtcdURL() string { return c.etcdURL() }
+
+// EtcdDir is the folder with etcd's data, complete while etcd does not run.
+func (c *Cluster) EtcdDir() string { return filepath.Join(c.dir, "etcd") }

@@ -36,6 +36,20 @@ func (e *Environment) StartManager(t testing.TB, edit func(*manager.Config)) *Ma
 	return m
 }
 
+// StartReplica runs one more manager beside that of StartManager until the test ends. What keeps the two apart is for the test to
+// say: nothing does unless both have LeaderElection.
+func (e *Environment) StartReplica(t testing.TB, edit func(*manager.Config)) *Manager {
+	t.Helper()
+	config := e.managerConfig(t.TempDir())
+	if edit != nil {
+		edit(&config)
+	}
+	m := &Manager{config: config, log: LogOf(t)}
+	m.Start()
+	t.Cleanup(func() { _ = m.Crash() })
+	return m
+}
+
 // Start starts a manager that was stopped, with the same data folder.
 func (m *Manager) Start() {
 	m.run = start(func(ctx context.Context) error { return manager.Run(ctx, m.config, m.log) })
@@ -48,6 +62,13 @@ func (m *Manager) Stop(t testing.TB) {
 		t.Errorf("the manager ended: %v", err)
 	}
 }
+
+// Crash ends the manager without a word about how it ended, which it returns. Unless its line to the API server is cut before, it
+// finishes what it is doing.
+func (m *Manager) Crash() error { return m.run.stop() }
+
+// Ended is closed when the manager has ended, by itself or because it was told to.
+func (m *Manager) Ended() <-chan struct{} { return m.run.ended }
 
 // managerConfig is how tests run the manager: alone on its hub, serving nothing.
 func (e *Environment) managerConfig(dataDir string) manager.Config {
