@@ -8,45 +8,62 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 )
 
 // act carries out the plan. What fails for one cluster does not keep the
 // others waiting.
-func (c *controller) act(ctx context.Context, w *world, plan rollout.Plan) error {
-	if w.deleting {
+func (c *controller) act(ctx context.Context, b *book, plan rollout.Plan) error {
+	if err := c.restoreValues(ctx, b, plan); err != nil {
+		return err
+	}
+	steps := slices.Concat(plan.Create, plan.Update)
+	if len(steps) == 0 {
 		return nil
 	}
-	if err := c.restoreValues(ctx, w, plan); err != nil {
+	if err := c.ensureFinalizer(ctx, b.bundle); err != nil {
 		return err
 	}
-	if len(plan.Create)+len(plan.Update) == 0 {
-		return nil
-	}
-	if err := c.ensureFinalizer(ctx, w.Bundle); err != nil {
+	if err := c.ensureContent(ctx, b); err != nil {
 		return err
 	}
-	if err := c.ensureContent(ctx, w); err != nil {
+	return c.each(ctx, len(steps), func(i int) error {
+		err := c.write(ctx, b, steps[i])
+		if err != nil {
+			// What it was planned from may be what was wrong.
+			c.marks.Add(kube.KeyOf(b.bundle), part{cluster: b.entries[steps[i].Index].cluster})
+		}
 		return err
-	}
+	})
+}
+
+// each runs f for every index below n, as many at once as there are slots. It
+// returns when all have come back; what is still to begin when ctx ends is not
+// begun.
+func (c *controller) each(ctx context.Context, n int, f func(int) error) error {
 	var errs failures
-	var writers errgroup.Group
-	writers.SetLimit(max(c.Parallel, 1))
-	for _, step := range slices.Concat(plan.Create, plan.Update) {
-		writers.Go(func() error {
-			errs.add(c.write(ctx, w, step))
-			return nil
+	var running sync.WaitGroup
+	for i := range n {
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			running.Wait()
+			return ctx.Err()
+		}
+		running.Go(func() {
+			defer func() { <-c.slots }()
+			errs.add(f(i))
 		})
 	}
-	_ = writers.Wait()
+	running.Wait()
 	return errs.join()
 }
 
@@ -66,12 +83,12 @@ func (c *controller) ensureFinalizer(ctx context.Context, b *fleet.Bundle) error
 
 // ensureContent makes sure that the Content which the deployments will name is
 // there and not about to be deleted.
-func (c *controller) ensureContent(ctx context.Context, w *world) error {
-	existing, err := c.contents.Get("", w.content)
+func (c *controller) ensureContent(ctx context.Context, b *book) error {
+	existing, err := c.contents.Get("", b.content)
 	if err == nil {
 		return c.keepContent(ctx, existing)
 	}
-	encoded, err := bundle.Encode(w.Bundle.Spec.Resources)
+	encoded, err := bundle.Encode(b.bundle.Spec.Resources)
 	if err != nil {
 		return fmt.Errorf("encoding content: %w", err)
 	}
@@ -106,42 +123,58 @@ func (c *controller) keepContent(ctx context.Context, content *fleet.Content) er
 	return nil
 }
 
+// errChanged says that a deployment is not the one that was planned for.
+var errChanged = errors.New("the deployment has changed since it was looked at")
+
 // write writes one deployment, its values first: an agent that sees the
-// deployment finds them.
-func (c *controller) write(ctx context.Context, w *world, step rollout.Step) error {
-	bd := step.Deployment
-	if err := c.writeValues(ctx, w, step); err != nil {
-		return fmt.Errorf("writing values for cluster %s: %w", step.Target.Cluster.Name, err)
+// deployment finds them. Writers of different clusters run at once, each on an
+// entry of its own.
+func (c *controller) write(ctx context.Context, b *book, step rollout.Step) error {
+	e, t := &b.entries[step.Index], &b.targets[step.Index]
+	if step.Stages() {
+		if err := c.writeValues(ctx, b, step.Index, step.Deployment); err != nil {
+			return fmt.Errorf("writing values for cluster %s: %w", e.id, err)
+		}
 	}
-	var err error
-	if step.Target.Existing == nil {
-		_, err = c.Hub.BundleDeployments.Create(ctx, bd)
-	} else {
-		_, err = c.Hub.BundleDeployments.Patch(ctx, step.Target.Existing, bd)
-	}
+	written, err := c.writeDeployment(ctx, e, step)
 	if err != nil {
-		return fmt.Errorf("writing deployment for cluster %s: %w", step.Target.Cluster.Name, err)
+		return fmt.Errorf("writing deployment for cluster %s: %w", e.id, err)
 	}
+	e.wrote, e.since = written, c.Clock.Now()
+	t.Existing, t.Settled = written, false
 	return nil
 }
 
-// Keys of the Secret that holds a deployment's values.
-const (
-	valuesKey       = "values"
-	stagedValuesKey = "stagedValues"
-)
+func (c *controller) writeDeployment(ctx context.Context, e *entry, step rollout.Step) (*fleet.BundleDeployment, error) {
+	planned := step.Target.Existing
+	if planned == nil {
+		return c.Hub.BundleDeployments.Create(ctx, step.Deployment)
+	}
+	// Its agent may have reported meanwhile, which changes nothing here.
+	now := c.existing(e, planned.Name)
+	if now == nil || now.UID != planned.UID || now.Generation != planned.Generation {
+		return nil, errChanged
+	}
+	return c.Hub.BundleDeployments.Change(ctx, now, step.Deployment)
+}
 
 // writeValues stores the target's values in the Secret named as its
 // deployment.
-func (c *controller) writeValues(ctx context.Context, w *world, step rollout.Step) error {
-	bd := step.Deployment
-	values := w.values[bd.Namespace]
-	if values == nil {
-		return nil
+func (c *controller) writeValues(ctx context.Context, b *book, i int, bd *fleet.BundleDeployment) error {
+	values, err := b.values(i)
+	if err != nil || values == nil {
+		return err
+	}
+	if b.targets[i].Existing == nil {
+		// Most likely it is not there.
+		_, err := c.Hub.Secrets.Create(ctx, valuesSecret(b.bundle, bd, values))
+		if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
 	}
 	secret, err := c.Hub.Secrets.Get(ctx, bd.Namespace, bd.Name)
 	if apierrors.IsNotFound(err) {
-		_, err = c.Hub.Secrets.Create(ctx, valuesSecret(w.Bundle, bd, values))
+		_, err = c.Hub.Secrets.Create(ctx, valuesSecret(b.bundle, bd, values))
 		return err
 	}
 	if err != nil {
@@ -151,11 +184,11 @@ func (c *controller) writeValues(ctx context.Context, w *world, step rollout.Ste
 		return fmt.Errorf("secret %s/%s is not one of ours: rename it, or the bundle", bd.Namespace, bd.Name)
 	}
 	after := secret.DeepCopy()
-	after.Data = map[string][]byte{stagedValuesKey: values, valuesKey: secret.Data[valuesKey]}
-	if !bd.Spec.Paused {
-		after.Data[valuesKey] = values
+	after.Data = map[string][]byte{bundle.KeyStagedValues: values, bundle.KeyValues: secret.Data[bundle.KeyValues]}
+	if bd.Spec.DeploymentID == bd.Spec.StagedDeploymentID {
+		after.Data[bundle.KeyValues] = values
 	}
-	if bytes.Equal(after.Data[valuesKey], secret.Data[valuesKey]) && bytes.Equal(values, secret.Data[stagedValuesKey]) {
+	if bytes.Equal(after.Data[bundle.KeyValues], secret.Data[bundle.KeyValues]) && bytes.Equal(values, secret.Data[bundle.KeyStagedValues]) {
 		return nil
 	}
 	_, err = c.Hub.Secrets.Patch(ctx, secret, after)
@@ -164,30 +197,34 @@ func (c *controller) writeValues(ctx context.Context, w *world, step rollout.Ste
 
 // restoreValues writes the values again of deployments that are right but for
 // their Secret, which somebody has deleted.
-func (c *controller) restoreValues(ctx context.Context, w *world, plan rollout.Plan) error {
-	held := map[*fleet.Cluster]bool{}
+func (c *controller) restoreValues(ctx context.Context, b *book, plan rollout.Plan) error {
+	held := map[int]bool{}
 	for _, step := range plan.Hold {
-		held[step.Target.Cluster] = true
+		held[step.Index] = true
 	}
-	var errs failures
-	for _, t := range w.Targets {
-		if t.Existing == nil || t.ValuesHash == "" || held[t.Cluster] {
+	var missing []int
+	for key := range b.fresh {
+		i, found := b.find(key)
+		if !found || held[i] || b.targets[i].Existing == nil || b.targets[i].ValuesHash == "" {
 			continue
 		}
-		if _, err := c.secrets.Get(t.Existing.Namespace, t.Existing.Name); !apierrors.IsNotFound(err) {
-			continue
-		}
-		if err := c.writeValues(ctx, w, rollout.Step{Target: t, Deployment: t.Existing}); err != nil {
-			errs.add(fmt.Errorf("restoring values for cluster %s: %w", t.Cluster.Name, err))
+		if _, err := c.secrets.Get(b.entries[i].namespace, b.bundle.Name); apierrors.IsNotFound(err) {
+			missing = append(missing, i)
 		}
 	}
-	return errs.join()
+	return c.each(ctx, len(missing), func(n int) error {
+		i := missing[n]
+		if err := c.writeValues(ctx, b, i, b.targets[i].Existing); err != nil {
+			return fmt.Errorf("restoring values for cluster %s: %w", b.entries[i].id, err)
+		}
+		return nil
+	})
 }
 
 func valuesSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, values []byte) *corev1.Secret {
-	data := map[string][]byte{stagedValuesKey: values}
-	if !bd.Spec.Paused {
-		data[valuesKey] = values
+	data := map[string][]byte{bundle.KeyStagedValues: values}
+	if bd.Spec.DeploymentID == bd.Spec.StagedDeploymentID {
+		data[bundle.KeyValues] = values
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{

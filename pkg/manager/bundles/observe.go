@@ -3,88 +3,278 @@ package bundles
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
 	"github.com/flotilla-gitops/flotilla/pkg/targeting"
 )
 
-// world is what was observed of one bundle.
-type world struct {
-	rollout.World
-	// content is the name of the Content that the targets run; resources the
-	// digest of spec.resources.
-	content, resources string
-	// values holds the helm values of each target, by cluster namespace.
-	values map[string][]byte
-	// problems are what is wrong with the targets themselves.
-	problems []targeting.Problem
-	// undecided are clusters that have a deployment of which it cannot be said
-	// whether they still match: it stays as it is, and counts.
-	undecided []undecided
-	// deleting says that the bundle is being deleted: no target counts.
-	deleting bool
+// observe brings the bundle's book up to date: as a whole where the bundle is
+// not the one that it was written for, else only what is marked.
+func (c *controller) observe(ctx context.Context, key kube.Key, b *fleet.Bundle, marked kube.Marked[part]) (*book, error) {
+	old := c.book(key)
+	if old == nil || marked.All || !old.isFor(b) {
+		return c.rewrite(ctx, key, b, old, marked)
+	}
+	old.bundle = b
+	for p := range marked.Parts {
+		if err := c.reviewPart(old, p); err != nil {
+			return nil, err
+		}
+	}
+	for i := range old.entries {
+		if e := &old.entries[i]; e.wrote != nil && c.Clock.Since(e.since) >= unseenLimit {
+			// The cache should long hold what was written.
+			if err := c.review(old, e.cluster); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return old, nil
 }
 
-// undecided is a cluster that may or may not match, and why.
-type undecided struct {
-	cluster *fleet.Cluster
-	message string
-}
-
-// knownContent remembers the name of a bundle's content, which costs a digest
-// of all its resources, for as long as its spec stays the same.
-type knownContent struct {
-	uid        types.UID
-	generation int64
-	name       string
-	resources  string
-}
-
-// observe reads the bundle, the clusters that its targets match and the
-// deployments that exist. It returns nil if the bundle is gone.
-func (c *controller) observe(ctx context.Context, key kube.Key) (*world, error) {
-	b, err := c.bundles.Get(key.Namespace, key.Name)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
+// rewrite writes the bundle's book anew, from all clusters that it can match.
+func (c *controller) rewrite(ctx context.Context, key kube.Key, b *fleet.Bundle, old *book, marked kube.Marked[part]) (*book, error) {
+	// Until it is known which groups count, all of them do: one may change
+	// while they are being read.
+	c.setUsesGroups(key, true)
+	now := &book{
+		uid: b.UID, generation: b.Generation, labels: b.Labels, bundle: b,
+		matchers: map[string]*targeting.Matcher{}, variants: map[variantKey]*variant{},
+		undecided: map[kube.Key]string{}, fresh: map[kube.Key]bool{}, gone: map[kube.Key]bool{},
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading bundle: %w", err)
-	}
-	w := &world{World: rollout.World{Bundle: b}, values: map[string][]byte{}}
-	if b.DeletionTimestamp != nil {
-		w.deleting = true
-		return w, nil
-	}
-	known, err := c.content(key, b)
+	known, err := c.content(old, b)
 	if err != nil {
 		return nil, err
 	}
-	w.content, w.resources = known.name, known.resources
+	now.content, now.resources = known.name, known.resources
 	// The targets' values come with the bundle's, from its Secret.
-	full, err := c.withValues(ctx, b)
-	if err != nil {
+	if now.full, err = c.withValues(ctx, b); err != nil {
 		return nil, err
 	}
-	return w, c.addTargets(w, full)
+	if now.reach, err = c.reach(now.full); err != nil {
+		return nil, err
+	}
+	now.problems = now.reach.Problems
+	for i, namespace := range now.reach.Namespaces {
+		groups, err := c.groups.List(namespace, labels.Everything())
+		if err != nil {
+			return nil, fmt.Errorf("listing cluster groups: %w", err)
+		}
+		matcher := targeting.Compile(now.full.Namespace, &now.full.Spec, groups)
+		now.matchers[namespace] = matcher
+		if i == 0 {
+			now.problems = append(now.problems, matcher.Problems()...)
+		}
+		if err := c.addMatches(now, old, namespace, marked); err != nil {
+			return nil, err
+		}
+	}
+	now.order()
+	now.leave(old)
+	c.setBook(key, now)
+	c.setUsesGroups(key, now.usesGroups())
+	return now, nil
 }
 
-// content returns what names the bundle's resources.
-func (c *controller) content(key kube.Key, b *fleet.Bundle) (knownContent, error) {
-	c.mu.Lock()
-	known, ok := c.contentOf[key]
-	c.mu.Unlock()
-	if ok && known.uid == b.UID && known.generation == b.Generation {
-		return known, nil
+// addMatches adds the targets in one namespace, out of order.
+func (c *controller) addMatches(now, old *book, namespace string, marked kube.Marked[part]) error {
+	gone := map[kube.Key]types.UID{}
+	for p := range marked.Parts {
+		gone[p.cluster] = p.gone
+	}
+	for _, cluster := range c.candidates(namespace, now.matchers[namespace]) {
+		cell := c.look(now, old, cluster)
+		if cell.err != nil {
+			return cell.err
+		}
+		switch cell.outcome {
+		case targeting.Matched:
+			cell.forget(gone[cell.entry.cluster])
+			cell.target.Existing = c.existing(&cell.entry, now.bundle.Name)
+			now.targets, now.entries = append(now.targets, cell.target), append(now.entries, cell.entry)
+			now.fresh[cell.entry.cluster] = true
+		case targeting.Unknown:
+			if _, err := c.deployments.Get(cell.entry.namespace, now.bundle.Name); err == nil {
+				now.undecided[cell.entry.cluster] = cell.message
+			}
+		case targeting.Unmatched, targeting.Excluded:
+		}
+	}
+	return nil
+}
+
+// leave notes which clusters of the old book are not in the new one.
+func (b *book) leave(old *book) {
+	if old == nil {
+		return
+	}
+	for i := range old.entries {
+		key := old.entries[i].cluster
+		if _, is := b.find(key); !is && b.undecided[key] == "" {
+			b.gone[key] = true
+		}
+	}
+	for key := range old.undecided {
+		if _, is := b.find(key); !is && b.undecided[key] == "" {
+			b.gone[key] = true
+		}
+	}
+	for key := range old.gone {
+		if _, is := b.find(key); !is && b.undecided[key] == "" {
+			b.gone[key] = true
+		}
+	}
+}
+
+// cell is one cluster as a bundle sees it.
+type cell struct {
+	outcome targeting.Outcome
+	message string
+	target  rollout.Target
+	entry   entry
+	err     error
+}
+
+// forget drops what was written if the cache has shown it and it is gone.
+func (l *cell) forget(gone types.UID) {
+	if l.entry.wrote != nil && l.entry.wrote.UID == gone {
+		l.entry.wrote = nil
+	}
+}
+
+// look asks whether the bundle matches the cluster, and with what.
+func (c *controller) look(b, old *book, cluster *fleet.Cluster) cell {
+	matcher, ok := b.matchers[cluster.Namespace]
+	if !ok {
+		return cell{outcome: targeting.Unmatched}
+	}
+	d := matcher.Match(cluster)
+	l := cell{outcome: d.Outcome, message: d.Message}
+	if d.Outcome != targeting.Matched && d.Outcome != targeting.Unknown {
+		return l
+	}
+	key := kube.KeyOf(cluster)
+	var before *rollout.Target
+	var was *variant
+	if old != nil {
+		if i, found := old.find(key); found {
+			before, was, l.entry = &old.targets[i], old.entries[i].variant, old.entries[i]
+		}
+	}
+	if l.entry.id == "" {
+		l.entry = entry{cluster: key, id: key.String(), namespace: names.ClusterNamespace(key.Namespace, key.Name)}
+	}
+	if d.Outcome == targeting.Unknown {
+		return l
+	}
+	if l.entry.variant, l.err = b.variant(d, cluster); l.err != nil {
+		return l
+	}
+	l.target = rollout.Target{
+		Cluster: cluster, Partition: matcher.Partition(cluster), Offline: offline(cluster),
+	}
+	l.entry.variant.apply(&l.target, b.content, before, was)
+	return l
+}
+
+// offline says whether the cluster's agent is overdue.
+func offline(cluster *fleet.Cluster) bool {
+	c := status.Get(cluster.Status.Conditions, fleet.ConditionClusterReachable)
+	return rollout.AgentAnnounced(cluster) && c != nil && c.Status == "False"
+}
+
+func (c *controller) reviewPart(b *book, p part) error {
+	if i, found := b.find(p.cluster); found {
+		if e := &b.entries[i]; e.wrote != nil && e.wrote.UID == p.gone {
+			e.wrote = nil
+		}
+	}
+	return c.review(b, p.cluster)
+}
+
+// review looks at one cluster again.
+func (c *controller) review(b *book, key kube.Key) error {
+	l := cell{outcome: targeting.Unmatched}
+	if cluster := c.cluster(key); cluster != nil {
+		if l = c.look(b, b, cluster); l.err != nil {
+			return l.err
+		}
+	}
+	_, known := b.find(key)
+	if _, doubted := b.undecided[key]; doubted || b.gone[key] {
+		known = true
+	}
+	delete(b.undecided, key)
+	delete(b.gone, key)
+	b.fresh[key] = true
+	switch l.outcome {
+	case targeting.Matched:
+		l.target.Existing = c.existing(&l.entry, b.bundle.Name)
+		b.put(l.target, l.entry)
+		return nil
+	case targeting.Unknown:
+		if _, err := c.deployments.Get(l.entry.namespace, b.bundle.Name); err == nil {
+			b.undecided[key] = l.message
+			b.drop(key)
+			return nil
+		}
+	case targeting.Unmatched, targeting.Excluded:
+	}
+	b.drop(key)
+	delete(b.fresh, key)
+	if known {
+		b.gone[key] = true
+	}
+	return nil
+}
+
+// unseenLimit is after what time a deployment that was written, and that no
+// watch has shown, is taken not to be there: it may have come and gone while
+// the watch was down.
+const unseenLimit = 30 * time.Second
+
+// existing returns the newest known state of the entry's deployment.
+func (c *controller) existing(e *entry, name string) *fleet.BundleDeployment {
+	cached, err := c.deployments.Get(e.namespace, name)
+	if err != nil {
+		if e.wrote != nil && c.Clock.Since(e.since) >= unseenLimit {
+			e.wrote = nil
+		}
+		return e.wrote
+	}
+	if e.wrote != nil && (e.wrote.UID != cached.UID || !newer(e.wrote, cached)) {
+		e.wrote = nil
+	}
+	if e.wrote != nil {
+		return e.wrote
+	}
+	return cached
+}
+
+// newer says whether a is a later state than b.
+func newer(a, b *fleet.BundleDeployment) bool {
+	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	return err == nil && order > 0
+}
+
+// knownContent is what names a bundle's resources.
+type knownContent struct{ name, resources string }
+
+// content returns what names the bundle's resources. A digest of all of them
+// is not taken again of the same generation.
+func (c *controller) content(old *book, b *fleet.Bundle) (knownContent, error) {
+	if old != nil && old.uid == b.UID && old.generation == b.Generation {
+		return knownContent{old.content, old.resources}, nil
 	}
 	content, err := bundle.Encode(b.Spec.Resources)
 	if err != nil {
@@ -94,11 +284,7 @@ func (c *controller) content(key kube.Key, b *fleet.Bundle) (knownContent, error
 	if err != nil {
 		return knownContent{}, kube.Permanent(fmt.Errorf("encoding spec.resources: %w", err))
 	}
-	known = knownContent{uid: b.UID, generation: b.Generation, name: content.Name, resources: sum}
-	c.mu.Lock()
-	c.contentOf[key] = known
-	c.mu.Unlock()
-	return known, nil
+	return knownContent{name: content.Name, resources: sum}, nil
 }
 
 // withValues returns the bundle with the helm values that its Secret holds.
@@ -118,92 +304,6 @@ func (c *controller) withValues(ctx context.Context, b *fleet.Bundle) (*fleet.Bu
 		return nil, kube.Permanent(fmt.Errorf("reading the helm values of the bundle: %w", err))
 	}
 	return full, nil
-}
-
-// addTargets finds the clusters that the bundle matches, in every namespace
-// that it may reach, and computes what each of them should run.
-func (c *controller) addTargets(w *world, full *fleet.Bundle) error {
-	reach, err := c.reach(full)
-	if err != nil {
-		return err
-	}
-	w.problems = reach.Problems
-	for i, namespace := range reach.Namespaces {
-		groups, err := c.groups.List(namespace, labels.Everything())
-		if err != nil {
-			return fmt.Errorf("listing cluster groups: %w", err)
-		}
-		matcher := targeting.Compile(full.Namespace, &full.Spec, groups)
-		if i == 0 {
-			w.problems = append(w.problems, matcher.Problems()...)
-		}
-		clusters, err := c.clusters.List(namespace, labels.Everything())
-		if err != nil {
-			return fmt.Errorf("listing clusters: %w", err)
-		}
-		slices.SortFunc(clusters, func(a, b *fleet.Cluster) int { return strings.Compare(a.Name, b.Name) })
-		for _, cluster := range clusters {
-			c.addCluster(w, full, cluster, matcher.Match(cluster))
-		}
-	}
-	return nil
-}
-
-func (c *controller) addCluster(w *world, full *fleet.Bundle, cluster *fleet.Cluster, d targeting.Decision) {
-	namespace := names.ClusterNamespace(cluster.Namespace, cluster.Name)
-	switch d.Outcome {
-	case targeting.Matched:
-		target, values := c.target(w, full, cluster, d)
-		if values != nil {
-			w.values[namespace] = values
-		}
-		w.Targets = append(w.Targets, target)
-	case targeting.Unknown:
-		if _, err := c.deployments.Get(namespace, full.Name); err == nil {
-			w.undecided = append(w.undecided, undecided{cluster, d.Message})
-		}
-	case targeting.Unmatched, targeting.Excluded:
-	}
-}
-
-// target computes what the bundle deploys to one cluster. What is wrong with
-// its options stays with that cluster.
-func (c *controller) target(w *world, full *fleet.Bundle, cluster *fleet.Cluster, d targeting.Decision) (rollout.Target, []byte) {
-	t := rollout.Target{Cluster: cluster}
-	namespace := names.ClusterNamespace(cluster.Namespace, cluster.Name)
-	if existing, err := c.deployments.Get(namespace, full.Name); err == nil {
-		t.Existing = existing
-	}
-	customizations := make([]fleet.BundleDeploymentOptions, 0, len(d.Customizations))
-	for _, custom := range d.Customizations {
-		customizations = append(customizations, custom.BundleDeploymentOptions)
-	}
-	options := bundle.Merge(full.Spec.BundleDeploymentOptions, customizations...)
-	options, err := bundle.Template(options, bundle.ClusterFacts{
-		ClusterNamespace: cluster.Namespace,
-		ClusterName:      cluster.Name,
-		Labels:           cluster.Labels,
-		Annotations:      cluster.Annotations,
-		TemplateValues:   templateValues(cluster),
-	})
-	if err != nil {
-		t.Problem = err.Error()
-		return t, nil
-	}
-	if t.DeploymentID, err = bundle.DeploymentID(w.content, options); err != nil {
-		t.Problem = err.Error()
-		return t, nil
-	}
-	stripped, values, hash := bundle.SplitValues(options)
-	t.Options, t.ValuesHash = stripped, hash
-	return t, values
-}
-
-func templateValues(cluster *fleet.Cluster) map[string]any {
-	if cluster.Spec.TemplateValues == nil {
-		return nil
-	}
-	return cluster.Spec.TemplateValues.Data
 }
 
 // reach returns the namespaces whose clusters the bundle may be deployed to.

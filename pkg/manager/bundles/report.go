@@ -2,7 +2,6 @@ package bundles
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
-	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
@@ -21,68 +19,27 @@ import (
 type outcome struct {
 	known      bool
 	generation int64
-	targets    []status.Target
 	problems   []string
 	err        string
 	resources  string
+	// partitions of the roll-out, and what it allows.
+	partitions                                      []fleet.PartitionStatus
+	unavailable, maxUnavailable                     int
+	unavailablePartitions, maxUnavailablePartitions int
+	newlyCreated                                    int
 }
 
 // fail remembers why the bundle could not be looked at. What was known of its
 // targets stands.
 func (c *controller) fail(key kube.Key, err error) {
-	c.mu.Lock()
-	o := c.outcomes[key]
+	o, _ := c.rollups.get(key)
 	if o.known = true; kube.IsPermanent(err) {
 		o.problems = []string{err.Error()}
 	} else {
 		o.err = err.Error()
 	}
-	c.outcomes[key] = o
-	c.mu.Unlock()
+	c.rollups.conclude(key, o)
 	c.status.Coalesce(key)
-}
-
-func (c *controller) forget(key kube.Key) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.outcomes, key)
-	delete(c.contentOf, key)
-}
-
-// conclude remembers what the reconcile came to and has the status say it.
-func (c *controller) conclude(key kube.Key, w *world, plan rollout.Plan, err error) {
-	o := outcome{known: true, generation: w.Bundle.Generation, resources: w.resources}
-	held := map[*fleet.Cluster]rollout.Step{}
-	for _, step := range plan.Hold {
-		held[step.Target.Cluster] = step
-	}
-	for _, t := range w.Targets {
-		step, isHeld := held[t.Cluster]
-		target := status.Target{Cluster: kube.KeyOf(t.Cluster).String(), DeploymentID: t.DeploymentID}
-		if isHeld {
-			target.Held, target.Invalid = step.Message, step.Reason == rollout.ReasonInvalidOptions || step.Reason == rollout.ReasonNameConflict
-		}
-		o.targets = append(o.targets, target)
-	}
-	for _, u := range w.undecided {
-		o.targets = append(o.targets, status.Target{Cluster: kube.KeyOf(u.cluster).String(), Held: u.message})
-	}
-	for _, p := range w.problems {
-		o.problems = append(o.problems, p.Field+": "+p.Message)
-	}
-	if err != nil && !isConflict(err) {
-		o.err = err.Error()
-	}
-	c.mu.Lock()
-	c.outcomes[key] = o
-	c.mu.Unlock()
-	c.status.Coalesce(key)
-}
-
-// isConflict says whether a write found an object changed: the retry that is
-// on its way settles it, nobody needs to know.
-func isConflict(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, context.Canceled)
 }
 
 // report rolls the bundle's deployments up into its status.
@@ -98,13 +55,11 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	if err != nil {
 		return 0, fmt.Errorf("listing deployments: %w", err)
 	}
-	c.mu.Lock()
-	o := c.outcomes[key]
-	c.mu.Unlock()
+	o, targets := c.rollups.get(key)
 	after := b.DeepCopy()
 	after.Status = status.ForBundle(status.BundleFacts{
 		Bundle: b, Deployments: deployments,
-		Known: o.known, Generation: o.generation, Targets: o.targets, Problems: o.problems, Err: o.err,
+		Known: o.known, Generation: o.generation, Targets: targets, Problems: o.problems, Err: o.err,
 		ResourcesSHA256: o.resources, Now: metav1.NewTime(c.Clock.Now()),
 	})
 	if _, err := c.Hub.Bundles.PatchStatus(ctx, b, after); err != nil {

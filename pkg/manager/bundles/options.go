@@ -1,0 +1,136 @@
+package bundles
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/rollout"
+	"github.com/flotilla-gitops/flotilla/pkg/targeting"
+)
+
+// variantKey names the options that some clusters of a bundle have in common.
+type variantKey struct {
+	// customizations is the key of the decision that matched the clusters.
+	customizations string
+	// labels says whether templates see any label of the clusters: the
+	// identity of a deployment depends on that, for all of them alike.
+	labels bool
+}
+
+// variant is a bundle's options as some customizations have them. Where no
+// template refers to the cluster, they are computed once for all clusters.
+type variant struct {
+	merged fleet.BundleDeploymentOptions
+	// input is the digest of merged and of the content.
+	input [sha256.Size]byte
+	// varies says that templates have to be evaluated for each cluster; if
+	// not, computed is the result.
+	varies   bool
+	computed computed
+}
+
+// computed are options as one cluster, or many, are to run them.
+type computed struct {
+	options      fleet.BundleDeploymentOptions
+	values       []byte
+	deploymentID string
+	valuesHash   string
+	problem      string
+}
+
+// variant returns the options that the decision leads to.
+func (b *book) variant(d targeting.Decision, cluster *fleet.Cluster) (*variant, error) {
+	key := variantKey{d.Key, bundle.SeesLabels(cluster.Labels)}
+	if v, ok := b.variants[key]; ok {
+		return v, nil
+	}
+	customizations := make([]fleet.BundleDeploymentOptions, 0, len(d.Customizations))
+	for _, custom := range d.Customizations {
+		customizations = append(customizations, custom.BundleDeploymentOptions)
+	}
+	v := &variant{merged: bundle.Merge(b.full.Spec.BundleDeploymentOptions, customizations...)}
+	raw, err := json.Marshal(v.merged)
+	if err != nil {
+		return nil, fmt.Errorf("encoding options: %w", err)
+	}
+	v.input = sha256.Sum256(append(raw, b.content...))
+	if v.varies = bundle.Varies(v.merged); !v.varies {
+		v.computed = compute(v.merged, b.content, cluster)
+	}
+	b.variants[key] = v
+	return v, nil
+}
+
+// compute evaluates the options for one cluster.
+func compute(merged fleet.BundleDeploymentOptions, content string, cluster *fleet.Cluster) computed {
+	options, err := bundle.Template(merged, bundle.ClusterFacts{
+		ClusterNamespace: cluster.Namespace,
+		ClusterName:      cluster.Name,
+		Labels:           cluster.Labels,
+		Annotations:      cluster.Annotations,
+		TemplateValues:   templateValues(cluster),
+	})
+	if err != nil {
+		return computed{problem: err.Error()}
+	}
+	id, err := bundle.DeploymentID(content, options)
+	if err != nil {
+		return computed{problem: err.Error()}
+	}
+	stripped, values, hash := bundle.SplitValues(options)
+	return computed{options: stripped, values: values, deploymentID: id, valuesHash: hash}
+}
+
+// apply sets what the target is to run. before is the target as it was, if it
+// was one: what it comes to is not computed again from the same input.
+func (v *variant) apply(t *rollout.Target, content string, before *rollout.Target, was *variant) {
+	var c computed
+	switch {
+	case !v.varies:
+		c = v.computed
+	case before != nil && was != nil && was.input == v.input && sameFacts(before.Cluster, t.Cluster):
+		t.Options, t.DeploymentID, t.ValuesHash, t.Problem = before.Options, before.DeploymentID, before.ValuesHash, before.Problem
+		return
+	default:
+		c = compute(v.merged, content, t.Cluster)
+	}
+	t.Options, t.DeploymentID, t.ValuesHash, t.Problem = c.options, c.deploymentID, c.valuesHash, c.problem
+}
+
+// values returns the helm values of the target; nil if it has none. They are
+// not kept for every cluster, since they may be large.
+func (b *book) values(i int) ([]byte, error) {
+	t, v := &b.targets[i], b.entries[i].variant
+	if t.ValuesHash == "" {
+		return nil, nil
+	}
+	c := v.computed
+	if v.varies {
+		c = compute(v.merged, b.content, t.Cluster)
+	}
+	if c.valuesHash != t.ValuesHash {
+		return nil, fmt.Errorf("evaluating values: they are not what they were a moment ago")
+	}
+	return c.values, nil
+}
+
+// sameFacts says whether templates see the same of both states of a cluster.
+func sameFacts(a, b *fleet.Cluster) bool {
+	return a == b || maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) &&
+		equality.Semantic.DeepEqual(a.Spec.TemplateValues, b.Spec.TemplateValues)
+}
+
+func sameLabels(a, b map[string]string) bool { return maps.Equal(a, b) }
+
+func templateValues(cluster *fleet.Cluster) map[string]any {
+	if cluster.Spec.TemplateValues == nil {
+		return nil
+	}
+	return cluster.Spec.TemplateValues.Data
+}
