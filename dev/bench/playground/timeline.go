@@ -1,9 +1,8 @@
-package main
+package playground
 
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -54,26 +53,4 @@ func (t *timeline) await(ctx context.Context, what string, states ...string) (ti
 			return time.Time{}, fmt.Errorf("waiting for %s to be one of %q, it is %q: %w", what, states, now.state, ctx.Err())
 		}
 	}
-}
-
-// figures are the durations of one measure, round by round.
-type figures struct {
-	name string
-	took []time.Duration
-}
-
-func (f *figures) add(d time.Duration) { f.took = append(f.took, d) }
-
-func report(out io.Writer, all []*figures) {
-	fmt.Fprintf(out, "%-28s %10s %10s %10s %7s\n", "measure", "median", "min", "max", "rounds")
-	for _, f := range all {
-		slices.Sort(f.took)
-		if n := len(f.took); n > 0 {
-			fmt.Fprintf(out, "%-28s %10s %10s %10s %7d\n", f.name, ms(f.took[n/2]), ms(f.took[0]), ms(f.took[n-1]), n)
-		}
-	}
-}
-
-func ms(d time.Duration) string {
-	return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
 }

@@ -1,10 +1,10 @@
-package main
+// Package playground measures changes on the playground that `make up` started: real agents, real clusters, a real git server.
+package playground
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -22,20 +23,23 @@ import (
 )
 
 const (
-	workspace      = names.WorkspaceDefault
-	repoName       = "bench"
-	configMap      = "bench"
-	namespace      = "bench"
-	defaultPolling = time.Second
+	workspace = names.WorkspaceDefault
+	repoName  = "bench"
+	configMap = "bench"
+	namespace = "bench"
 	// patience is how long one step of a round may take before the bench
 	// gives up.
 	patience = 30 * time.Second
 )
 
-type settings struct {
-	dir     string
-	rounds  int
-	polling time.Duration
+// Settings of a measurement.
+type Settings struct {
+	// Dir is the folder of the playground.
+	Dir string
+	// Rounds is how often each change is made.
+	Rounds int
+	// Polling is the pollingInterval of the GitRepo that Commit pushes to.
+	Polling time.Duration
 }
 
 // downstream are the clusters that are measured.
@@ -43,8 +47,7 @@ func downstream() []string { return []string{"downstream-1", "downstream-2"} }
 
 // world is the playground as the bench sees it.
 type world struct {
-	settings
-	out      io.Writer
+	Settings
 	hub      *kube.Hub
 	clusters map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]
 	repo     *repo.Repository
@@ -52,18 +55,18 @@ type world struct {
 }
 
 // run prepares the playground, measures, and takes away what it has made.
-func (s settings) run(ctx context.Context, out io.Writer, measure func(context.Context, *world) error) error {
-	w, err := s.open(ctx, out)
+func (s Settings) run(ctx context.Context, measure func(context.Context, *world) (*figures.Report, error)) (*figures.Report, error) {
+	w, err := s.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = measure(ctx, w)
+	report, err := measure(ctx, w)
 	// Also after an interrupt: what the bench has made must not stay.
-	return errors.Join(err, w.remove(context.WithoutCancel(ctx)))
+	return report, errors.Join(err, w.remove(context.WithoutCancel(ctx)))
 }
 
-func (s settings) open(ctx context.Context, out io.Writer) (*world, error) {
-	w := &world{settings: s, out: out, clusters: map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]{}, log: newTimeline()}
+func (s Settings) open(ctx context.Context) (*world, error) {
+	w := &world{Settings: s, clusters: map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]{}, log: newTimeline()}
 	conn, err := s.connect("hub")
 	if err != nil {
 		return nil, err
@@ -78,14 +81,14 @@ func (s settings) open(ctx context.Context, out io.Writer) (*world, error) {
 			return nil, err
 		}
 	}
-	if w.repo, err = repo.Init(ctx, filepath.Join(s.dir, "git", repoName+".git")); err != nil {
+	if w.repo, err = repo.Init(ctx, filepath.Join(s.Dir, "git", repoName+".git")); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-func (s settings) connect(cluster string) (*kube.Connection, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.dir, "clusters", cluster, "kubeconfig"))
+func (s Settings) connect(cluster string) (*kube.Connection, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(s.Dir, "clusters", cluster, "kubeconfig"))
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the playground up? make up)", err)
 	}
@@ -154,7 +157,7 @@ func (w *world) push(ctx context.Context, round string) (string, error) {
 
 // create makes the GitRepo, or edits its targets.
 func (w *world) create(ctx context.Context, polling time.Duration) error {
-	url, err := os.ReadFile(filepath.Join(w.dir, "git", "url"))
+	url, err := os.ReadFile(filepath.Join(w.Dir, "git", "url"))
 	if err != nil {
 		return fmt.Errorf("%w (is the playground up? make up)", err)
 	}
