@@ -17,11 +17,28 @@ type Target struct {
 	// DeploymentID is what its deployment should run next; empty if that is not
 	// known. Until the deployment says so, it is not up to date.
 	DeploymentID string
-	// Held says why its deployment was not written; empty if it was.
-	Held string
+	// Partition is the index of its partition in the roll-out; negative if it
+	// is in none.
+	Partition int
+	// Held says why its deployment was not written; empty if it was. Reason is
+	// the same in one CamelCase word.
+	Held, Reason string
 	// Invalid says that the reason needs a user: the bundle's options do not
 	// hold on this cluster.
 	Invalid bool
+	// Waits says that the roll-out has not come to the cluster yet: what runs
+	// there is older, and meant to be.
+	Waits bool
+}
+
+// Rollout is what the latest plan for a bundle says of its roll-out.
+type Rollout struct {
+	// Partitions lists them without their summaries.
+	Partitions                                      []fleet.PartitionStatus
+	Unavailable, MaxUnavailable                     int
+	UnavailablePartitions, MaxUnavailablePartitions int
+	// NewlyCreated is how many deployments the plan created.
+	NewlyCreated int
 }
 
 // BundleFacts are what the status of a Bundle follows from.
@@ -29,11 +46,14 @@ type BundleFacts struct {
 	Bundle *fleet.Bundle
 	// Deployments are all of the bundle's, also those being removed.
 	Deployments []*fleet.BundleDeployment
+	Offline     Offline
 	// Targets are the clusters that the targets match, as of Generation. Known
 	// is false until they were computed once.
 	Known      bool
 	Generation int64
 	Targets    []Target
+	// Rollout is nil if all clusters are one partition without a limit.
+	Rollout *Rollout
 	// Problems are what is wrong with the bundle or its targets; Err is what
 	// failed when its deployments were last written.
 	Problems []string
@@ -44,86 +64,170 @@ type BundleFacts struct {
 }
 
 // ForBundle returns the status of the bundle.
-func ForBundle(f BundleFacts) fleet.BundleStatus {
+func ForBundle(f BundleFacts) fleet.BundleStatus { return f.status(f.recount) }
+
+// bundleParts is what the deployments and targets of a bundle add up to.
+type bundleParts struct {
+	sum                  *summary
+	targets, unavailable int
+	// partitions counts, by partition, its targets by state.
+	partitions []stateCounts
+	removing   removing
+}
+
+func (f BundleFacts) status(count func() bundleParts) fleet.BundleStatus {
 	status := *f.Bundle.Status.DeepCopy()
 	if !f.Known {
 		return status
 	}
+	parts := count()
+	sum := parts.sum
+	sum.list()
 	status.ObservedGeneration = f.Generation
 	status.ResourcesSHA256Sum = f.ResourcesSHA256
-	sum, removing := f.summarize(&status)
 	status.Summary = sum.BundleSummary
 	status.Display = fleet.BundleDisplay{ReadyClusters: sum.ready(), State: sum.state()}
+	f.setRollout(&status, parts)
 	w := writer{&status.Conditions, f.Generation, f.Now}
-	progress := f.progress(sum)
-	w.progress(progress)
-	setRemoving(w, removing)
+	w.progress(f.progress(sum))
+	setRemoving(w, parts.removing)
 	return status
 }
 
-// summarize counts the deployments that are to stay, and names the clusters of
-// those that are being removed.
-func (f BundleFacts) summarize(status *fleet.BundleStatus) (*summary, []string) {
-	sum := &summary{}
-	var removing []string
+// recount adds up all deployments and targets.
+func (f BundleFacts) recount() bundleParts {
+	parts := bundleParts{sum: &summary{}, targets: len(f.Targets)}
+	var leaving []string
 	staying := map[string]*fleet.BundleDeployment{}
 	for _, bd := range f.Deployments {
 		cluster := clusterOf(bd)
 		if bd.DeletionTimestamp != nil {
-			removing = append(removing, cluster)
+			leaving = append(leaving, cluster)
 			continue
 		}
 		staying[cluster] = bd
 	}
-	status.Unavailable = 0
+	parts.removing = removingOf(leaving)
 	for _, t := range f.Targets {
-		bd := staying[t.Cluster]
+		p := placed{target: t, targeted: true, bd: staying[t.Cluster], since: f.Offline[t.Cluster]}
 		delete(staying, t.Cluster)
-		if bd != nil && unavailable(bd) {
-			status.Unavailable++
+		if p.unavailable() {
+			parts.unavailable++
 		}
-		switch {
-		case t.Invalid:
-			sum.add(item{name: t.Cluster, state: fleet.ErrApplied, message: clean(t.Held, maxItem), bd: bd})
-		case bd == nil:
-			sum.add(item{name: t.Cluster, state: fleet.Pending, message: clean(t.Held, maxItem)})
-		default:
-			sum.add(itemOf(t.Cluster, bd).behind(t.DeploymentID != "" && bd.Spec.StagedDeploymentID != t.DeploymentID))
-		}
+		parts.sum.add(p.item(t.Cluster))
+		parts.inPartition(t.Partition, p.state(), 1)
 	}
 	// What no target asks for and nobody removes is there all the same: it is
 	// kept while the targets are in doubt.
 	for cluster, bd := range staying {
-		sum.add(itemOf(cluster, bd))
+		parts.sum.add(placed{bd: bd, since: f.Offline[cluster]}.item(cluster))
 	}
-	status.MaxUnavailable = len(f.Targets)
+	return parts
+}
+
+// maxPartitions bounds what a plan that is wrong could ask for.
+const maxPartitions = 100_000
+
+func (p *bundleParts) inPartition(at int, state fleet.BundleState, n int32) {
+	if at < 0 || at >= maxPartitions {
+		return
+	}
+	for len(p.partitions) <= at {
+		p.partitions = append(p.partitions, stateCounts{})
+	}
+	p.partitions[at][Rank(state)] += n
+}
+
+// placed is one cluster of a bundle: what should be there, and what is.
+type placed struct {
+	target   Target
+	targeted bool
+	// bd is the deployment that is there to stay, or nil.
+	bd *fleet.BundleDeployment
+	// since is since when the cluster is offline, or empty.
+	since string
+}
+
+func (p placed) state() fleet.BundleState {
+	switch {
+	case p.targeted && p.target.Invalid:
+		return fleet.ErrApplied
+	case p.bd == nil:
+		return fleet.Pending
+	case p.since != "":
+		return fleet.Unknown
+	case p.waits():
+		return Worst(DeploymentState(p.bd), fleet.OutOfSync)
+	case p.behind():
+		return Worst(DeploymentState(p.bd), fleet.WaitApplied)
+	}
+	return DeploymentState(p.bd)
+}
+
+// behind says that something newer is on its way to the deployment, whatever
+// it says of what it runs now.
+func (p placed) behind() bool {
+	return p.target.DeploymentID != "" && p.bd.Spec.StagedDeploymentID != p.target.DeploymentID
+}
+
+// waits says that the deployment runs something older because the roll-out has
+// not come to it yet.
+func (p placed) waits() bool {
+	return p.target.Waits && p.target.DeploymentID != "" && p.bd.Spec.DeploymentID != p.target.DeploymentID
+}
+
+// unavailable says whether the deployment of a target does not work, as far as
+// is known.
+func (p placed) unavailable() bool {
+	return p.targeted && p.bd != nil && p.since == "" &&
+		(!p.bd.Status.Ready || p.bd.Status.AppliedDeploymentID != p.bd.Spec.DeploymentID)
+}
+
+func (p placed) item(cluster string) item {
+	i := item{name: cluster, state: p.state()}
+	switch {
+	case p.bd == nil || p.target.Invalid:
+		i.message = clean(p.target.Held, maxItem)
+	case p.since != "":
+		i.message = offlineMessage(p.since)
+		return i
+	case i.state == fleet.OutOfSync && p.waits():
+		i.message = clean(p.target.Held, maxItem)
+	default:
+		i.message = DeploymentMessage(p.bd)
+	}
+	i.bd = p.bd
+	return i
+}
+
+// setRollout writes how far the roll-out is.
+func (f BundleFacts) setRollout(status *fleet.BundleStatus, parts bundleParts) {
 	status.PartitionStatus = nil
-	if len(f.Targets) > 0 {
-		counts := sum.BundleSummary
+	if r := f.Rollout; r != nil {
+		status.Unavailable, status.MaxUnavailable = r.Unavailable, r.MaxUnavailable
+		status.UnavailablePartitions, status.MaxUnavailablePartitions = r.UnavailablePartitions, r.MaxUnavailablePartitions
+		status.NewlyCreated = r.NewlyCreated
+		for i, p := range r.Partitions {
+			if i < len(parts.partitions) {
+				p.Summary = parts.partitions[i].summary()
+			}
+			status.PartitionStatus = append(status.PartitionStatus, p)
+		}
+		return
+	}
+	status.Unavailable, status.MaxUnavailable = parts.unavailable, parts.targets
+	status.UnavailablePartitions, status.MaxUnavailablePartitions, status.NewlyCreated = 0, 0, 0
+	if parts.targets > 0 {
+		counts := parts.sum.BundleSummary
 		counts.NonReadyResources = nil
 		status.PartitionStatus = []fleet.PartitionStatus{{
-			Name: partitionAll, Count: len(f.Targets), MaxUnavailable: len(f.Targets), Unavailable: status.Unavailable, Summary: counts,
+			Name: partitionAll, Count: parts.targets, MaxUnavailable: parts.targets, Unavailable: parts.unavailable, Summary: counts,
 		}}
 	}
-	return sum, removing
 }
 
 // partitionAll is the name of the partition of a bundle that has no others.
 const partitionAll = "All"
-
-func unavailable(bd *fleet.BundleDeployment) bool {
-	return !bd.Status.Ready || bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID
-}
-
-// progress is how far an object is from what it asks for.
-type progress struct {
-	// stalled says that something does not go on until a user acts, goingOn
-	// that something does, and held that the object is not ready, but neither:
-	// it is paused, or was changed in the cluster.
-	stalled, goingOn, held bool
-	// reason and message say what; they are empty where all is well.
-	reason, message string
-}
 
 func (f BundleFacts) progress(sum *summary) progress {
 	switch {
@@ -137,38 +241,24 @@ func (f BundleFacts) progress(sum *summary) progress {
 	return sum.progress("Cluster")
 }
 
-// progress derives it from the worst state of the summary.
-func (s *summary) progress(kind string) progress {
-	if s.allReady() {
-		return progress{}
-	}
-	return progress{
-		stalled: s.ErrApplied > 0,
-		goingOn: s.WaitApplied+s.Pending+s.NotReady > 0,
-		held:    true,
-		reason:  string(s.worst),
-		message: ReadyMessage(s.BundleSummary, kind),
-	}
+// removing is what a status says of clusters with something that is being
+// removed.
+type removing struct {
+	count int
+	// first are the first few, by name.
+	first []string
 }
 
-// progress writes Ready, Reconciling and Stalled the way that kstatus reads
-// them.
-func (w writer) progress(p progress) {
-	ready, reason := metav1.ConditionTrue, reasonReady
-	if p.stalled || p.goingOn || p.held {
-		ready, reason = metav1.ConditionFalse, p.reason
-	}
-	w.set(fleet.ConditionReady, ready, reason, p.message)
-	w.abnormal(fleet.ConditionReconciling, p.goingOn, p.reason, p.message)
-	w.abnormal(fleet.ConditionStalled, p.stalled, p.reason, p.message)
+func removingOf(clusters []string) removing {
+	slices.Sort(clusters)
+	return removing{count: len(clusters), first: first(clusters, maxNames)}
 }
 
 // setRemoving shows the deployments whose agents have not confirmed yet.
-func setRemoving(w writer, clusters []string) {
-	slices.Sort(clusters)
-	message := fmt.Sprintf("%d to confirm: %s", len(clusters), strings.Join(first(clusters, maxNames), ", "))
-	if len(clusters) > maxNames {
+func setRemoving(w writer, r removing) {
+	message := fmt.Sprintf("%d to confirm: %s", r.count, strings.Join(r.first, ", "))
+	if r.count > len(r.first) {
 		message += ", …"
 	}
-	w.abnormal(fleet.ConditionRemoving, len(clusters) > 0, fleet.ReasonWaitingForAgents, message)
+	w.abnormal(fleet.ConditionRemoving, r.count > 0, fleet.ReasonWaitingForAgents, message)
 }

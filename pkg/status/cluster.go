@@ -1,18 +1,19 @@
 package status
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
-// stateWaitCheckIn is what a cluster shows whose agent has never reported.
-const stateWaitCheckIn = "WaitCheckIn"
+// States that a cluster shows beside those of its deployments.
+const (
+	// stateWaitCheckIn: its agent has never reported.
+	stateWaitCheckIn = "WaitCheckIn"
+	// StateOffline: its agent is away.
+	StateOffline = "Offline"
+)
 
 // ClusterFacts are what the roll-up on a Cluster follows from.
 type ClusterFacts struct {
@@ -36,40 +37,71 @@ type Result struct {
 
 // ForCluster returns the status of the cluster. It leaves what the agent writes
 // and the fields that describe the agent's settings alone.
-func ForCluster(f ClusterFacts) fleet.ClusterStatus {
+func ForCluster(f ClusterFacts) fleet.ClusterStatus { return f.status(f.recount()) }
+
+// clusterParts is what the deployments of a cluster add up to.
+type clusterParts struct {
+	sum *summary
+	// readyRepos of repos have nothing here that is not ready.
+	readyRepos, repos int
+	counts            fleet.ResourceCounts
+}
+
+func (f ClusterFacts) status(parts clusterParts) fleet.ClusterStatus {
 	status := *f.Cluster.Status.DeepCopy()
 	if f.Namespace != "" {
 		status.Namespace = f.Namespace
 	}
-	sum := &summary{}
-	repos := map[string]bool{}
-	status.ResourceCounts = fleet.ResourceCounts{}
-	for _, bd := range f.Deployments {
-		if bd.DeletionTimestamp != nil {
-			continue
-		}
-		i := itemOf(bd.Labels[names.LabelBundleName], bd)
-		sum.add(i)
-		addCounts(&status.ResourceCounts, bd.Status.ResourceCounts)
-		if repo := bd.Labels[names.LabelRepoName]; repo != "" {
-			key := bd.Labels[names.LabelBundleNamespace] + "/" + repo
-			sofar, seen := repos[key]
-			repos[key] = i.state == fleet.Ready && (sofar || !seen)
-		}
-	}
-	status.Summary = sum.BundleSummary
-	status.DesiredReadyGitRepos, status.ReadyGitRepos = len(repos), 0
-	for _, ready := range repos {
-		if ready {
-			status.ReadyGitRepos++
-		}
-	}
+	sum := parts.sum
+	sum.list()
+	status.Summary, status.ResourceCounts = sum.BundleSummary, parts.counts
+	status.ReadyGitRepos, status.DesiredReadyGitRepos = parts.readyRepos, parts.repos
 	status.Display = fleet.ClusterDisplay{ReadyBundles: sum.ready(), State: sum.state()}
 	w := writer{&status.Conditions, f.Cluster.Generation, f.Now}
 	w.result(fleet.ConditionProcessed, f.Processed)
 	w.result(fleet.ConditionImported, f.Imported)
 	w.progress(f.progress(sum, &status))
 	return status
+}
+
+// recount adds up all deployments.
+func (f ClusterFacts) recount() clusterParts {
+	parts := clusterParts{sum: &summary{}}
+	repos := map[string]bool{}
+	for _, bd := range f.Deployments {
+		if bd.DeletionTimestamp != nil {
+			continue
+		}
+		i := clusterItem(bd)
+		parts.sum.add(i)
+		addCounts(&parts.counts, bd.Status.ResourceCounts)
+		if repo := repoOf(bd); repo != "" {
+			sofar, seen := repos[repo]
+			repos[repo] = i.state == fleet.Ready && (sofar || !seen)
+		}
+	}
+	parts.repos = len(repos)
+	for _, ready := range repos {
+		if ready {
+			parts.readyRepos++
+		}
+	}
+	return parts
+}
+
+// clusterItem is a deployment as its cluster counts it.
+func clusterItem(bd *fleet.BundleDeployment) item {
+	return item{name: bd.Name, state: DeploymentState(bd), message: DeploymentMessage(bd), bd: bd}
+}
+
+// repoOf returns the deployment's GitRepo as "namespace/name"; empty if it has
+// none.
+func repoOf(bd *fleet.BundleDeployment) string {
+	repo := bd.Labels[names.LabelRepoName]
+	if repo == "" {
+		return ""
+	}
+	return bd.Labels[names.LabelBundleNamespace] + "/" + repo
 }
 
 func (w writer) result(kind string, r *Result) {
@@ -103,81 +135,4 @@ func (f ClusterFacts) progress(sum *summary, status *fleet.ClusterStatus) progre
 		return progress{goingOn: true, reason: stateWaitCheckIn, message: "waiting for the cluster's agent to report for the first time"}
 	}
 	return sum.progress("Bundle")
-}
-
-// ClusterGroupFacts are what the status of a ClusterGroup follows from.
-type ClusterGroupFacts struct {
-	Group *fleet.ClusterGroup
-	// Clusters are those that the group's selector matches.
-	Clusters []*fleet.Cluster
-	// Problem is why the selector could not be evaluated.
-	Problem string
-	Now     metav1.Time
-}
-
-// ForClusterGroup returns the status of the group.
-func ForClusterGroup(f ClusterGroupFacts) fleet.ClusterGroupStatus {
-	status := *f.Group.Status.DeepCopy()
-	w := writer{&status.Conditions, f.Group.Generation, f.Now}
-	if f.Problem != "" {
-		// The last counts stand: what the group holds is not known.
-		w.result(fleet.ConditionProcessed, &Result{Reason: reasonInvalid, Message: f.Problem})
-		w.progress(progress{stalled: true, reason: reasonInvalid, message: f.Problem})
-		return status
-	}
-	w.result(fleet.ConditionProcessed, &Result{OK: true, Reason: "Processed"})
-	f.summarize(&status)
-	ready := status.ClusterCount - status.NonReadyClusterCount
-	status.Display = fleet.ClusterGroupDisplay{
-		ReadyClusters: fmt.Sprintf("%d/%d", ready, status.ClusterCount),
-		ReadyBundles:  fmt.Sprintf("%d/%d", status.Summary.Ready, status.Summary.DesiredReady),
-		State:         groupState(f.Clusters),
-	}
-	p := progress{}
-	if status.NonReadyClusterCount > 0 {
-		p = progress{goingOn: true, reason: "ClustersNotReady", message: fmt.Sprintf("%d of %d clusters are not ready: %s",
-			status.NonReadyClusterCount, status.ClusterCount, strings.Join(status.NonReadyClusters, ", "))}
-	}
-	w.progress(p)
-	return status
-}
-
-func (f ClusterGroupFacts) summarize(status *fleet.ClusterGroupStatus) {
-	status.ClusterCount, status.NonReadyClusterCount, status.NonReadyClusters = len(f.Clusters), 0, nil
-	status.Summary, status.ResourceCounts = fleet.BundleSummary{}, fleet.ResourceCounts{}
-	var nonReady []string
-	for _, c := range f.Clusters {
-		addSummary(&status.Summary, c.Status.Summary)
-		addCounts(&status.ResourceCounts, c.Status.ResourceCounts)
-		if !IsTrue(c.Status.Conditions, fleet.ConditionReady) {
-			nonReady = append(nonReady, c.Name)
-		}
-	}
-	slices.Sort(nonReady)
-	status.NonReadyClusterCount = len(nonReady)
-	status.NonReadyClusters = first(nonReady, maxNames)
-}
-
-// addSummary adds the counts of s; its lists stay with the clusters.
-func addSummary(into *fleet.BundleSummary, s fleet.BundleSummary) {
-	into.NotReady += s.NotReady
-	into.WaitApplied += s.WaitApplied
-	into.ErrApplied += s.ErrApplied
-	into.OutOfSync += s.OutOfSync
-	into.Modified += s.Modified
-	into.Ready += s.Ready
-	into.Pending += s.Pending
-	into.Unknown += s.Unknown
-	into.DesiredReady += s.DesiredReady
-}
-
-func groupState(clusters []*fleet.Cluster) string {
-	worst := fleet.Ready
-	for _, c := range clusters {
-		if c.Status.Display.State == stateWaitCheckIn {
-			return stateWaitCheckIn
-		}
-		worst = Worst(worst, fleet.BundleState(c.Status.Display.State))
-	}
-	return string(worst)
 }

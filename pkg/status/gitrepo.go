@@ -24,6 +24,7 @@ type GitRepoFacts struct {
 	GitRepo     *fleet.GitRepo
 	Bundles     []*fleet.Bundle
 	Deployments []*fleet.BundleDeployment
+	Offline     Offline
 	// Stale holds the names of bundles that were written anew since Bundles
 	// and Deployments were read.
 	Stale map[string]bool
@@ -52,12 +53,28 @@ type GitRepoFacts struct {
 }
 
 // ForGitRepo returns the status of the GitRepo.
-func ForGitRepo(f GitRepoFacts) fleet.GitRepoStatus {
+func ForGitRepo(f GitRepoFacts) fleet.GitRepoStatus { return f.status(f.recount()) }
+
+// repoParts is what the deployments and bundles of a GitRepo add up to.
+type repoParts struct {
+	sum *summary
+	// ready of clusters have nothing that is not ready.
+	ready, clusters int
+	counts          fleet.ResourceCounts
+	perCluster      map[string]fleet.ResourceCounts
+	resources       []fleet.Resource
+	removing        removing
+}
+
+func (f GitRepoFacts) status(parts repoParts) fleet.GitRepoStatus {
 	status := *f.GitRepo.Status.DeepCopy()
 	status.ObservedGeneration = f.Generation
-	sum := f.summarize(&status)
+	sum := parts.sum
+	sum.list()
 	status.Summary = sum.BundleSummary
-	status.ReadyClusters, status.DesiredReadyClusters = clustersReady(f.Deployments)
+	status.ReadyClusters, status.DesiredReadyClusters = parts.ready, parts.clusters
+	status.ResourceCounts, status.PerClusterResourceCounts = parts.counts, parts.perCluster
+	status.Resources = parts.resources
 	if f.Commit != "" {
 		status.Commit, status.UpdateGeneration = f.Commit, f.ForceSync
 	}
@@ -69,43 +86,70 @@ func ForGitRepo(f GitRepoFacts) fleet.GitRepoStatus {
 	}
 	status.GitJobStatus = f.jobStatus()
 	status.Display = f.display(sum, p)
-	setRemoving(w, removingClusters(f.Deployments))
+	setRemoving(w, parts.removing)
 	return status
 }
 
-func (f GitRepoFacts) summarize(status *fleet.GitRepoStatus) *summary {
+// recount adds up all deployments and bundles.
+func (f GitRepoFacts) recount() repoParts {
 	staying := slices.DeleteFunc(slices.Clone(f.Deployments), func(bd *fleet.BundleDeployment) bool {
 		return bd.DeletionTimestamp != nil
 	})
 	slices.SortFunc(staying, byCluster)
+	var parts repoParts
 	byBundle := map[string]*summary{}
 	behind := f.behind()
-	status.ResourceCounts = fleet.ResourceCounts{}
 	for _, bd := range staying {
 		bundle := bd.Labels[names.LabelBundleName]
 		if byBundle[bundle] == nil {
 			byBundle[bundle] = &summary{}
 		}
-		i := itemOf(bundle, bd).behind(behind[bundle])
-		if i.state != fleet.Ready {
-			i.message = onCluster(clusterOf(bd), i.message)
-		}
-		byBundle[bundle].add(i)
-		addCounts(&status.ResourceCounts, bd.Status.ResourceCounts)
+		since := f.Offline[clusterOf(bd)]
+		byBundle[bundle].add(repoItem(bundle, clusterOf(bd), bd, since, behind[bundle]))
+		addCounts(&parts.counts, countsOf(bd, since != ""))
 	}
+	parts.sum = f.merged(byBundle)
+	parts.ready, parts.clusters = clustersReady(staying, f.Offline)
+	shown := pickClusters(staying, f.Offline)
+	parts.perCluster, parts.resources = shown.counts(), shown.resources()
+	parts.removing = removingOf(removingClusters(f.Deployments))
+	return parts
+}
+
+// merged adds up the bundles: each by its deployments, or by what it says
+// itself where it knows more.
+func (f GitRepoFacts) merged(byBundle map[string]*summary) *summary {
 	for _, b := range f.Bundles {
 		if b.DeletionTimestamp == nil && knowsMore(b.Status.Summary, byBundle[b.Name]) {
 			byBundle[b.Name] = fromBundle(b)
 		}
 	}
 	sum := &summary{}
-	for _, name := range slices.Sorted(maps.Keys(byBundle)) {
-		sum.merge(byBundle[name])
+	for _, s := range byBundle {
+		sum.merge(s)
 	}
-	shown := pickClusters(staying)
-	status.PerClusterResourceCounts = shown.counts()
-	status.Resources = shown.resources()
 	return sum
+}
+
+// repoItem is a deployment as its GitRepo counts it. What is behind waits,
+// whatever it says of what it runs now.
+func repoItem(bundle, cluster string, bd *fleet.BundleDeployment, since string, behind bool) item {
+	i := item{name: bundle, where: cluster, state: repoState(stateOf(bd, since), behind)}
+	if i.state == fleet.Ready {
+		return i
+	}
+	if i.message = onCluster(cluster, messageOf(bd, since)); since == "" {
+		i.bd = bd
+	}
+	return i
+}
+
+// repoState is the state of a deployment that may be behind.
+func repoState(state fleet.BundleState, behind bool) fleet.BundleState {
+	if behind && state != fleet.Unknown {
+		return Worst(state, fleet.WaitApplied)
+	}
+	return state
 }
 
 // behind names the bundles whose deployments may still be those of an earlier
@@ -124,13 +168,14 @@ func (f GitRepoFacts) behind() map[string]bool {
 }
 
 // knowsMore says whether a bundle knows of targets what their deployments do
-// not show: that they have none yet, or that the bundle's options do not hold
-// there. Else the deployments are ahead of the bundle.
+// not show: that they have none yet, that the bundle's options do not hold
+// there, or that the roll-out has not come to them. Else the deployments are
+// ahead of the bundle.
 func knowsMore(told fleet.BundleSummary, seen *summary) bool {
 	if seen == nil {
 		return told.DesiredReady > 0
 	}
-	return told.DesiredReady > seen.DesiredReady || told.ErrApplied > seen.ErrApplied
+	return told.DesiredReady > seen.DesiredReady || told.ErrApplied > seen.ErrApplied || told.OutOfSync > seen.OutOfSync
 }
 
 // fromBundle returns what a bundle says of its deployments, as a GitRepo says
@@ -140,8 +185,10 @@ func fromBundle(b *fleet.Bundle) *summary {
 	addSummary(&s.BundleSummary, b.Status.Summary)
 	s.worst = worstOf(s.BundleSummary)
 	for _, r := range b.Status.Summary.NonReadyResources {
+		i := item{name: b.Name, where: r.Name, state: r.State}
 		r.Name, r.Message = b.Name, onCluster(r.Name, r.Message)
-		s.insert(r)
+		i.told = &r
+		s.keep(i)
 	}
 	return s
 }
@@ -158,8 +205,6 @@ func byCluster(a, b *fleet.BundleDeployment) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
-func byName(a, b *fleet.Bundle) int { return strings.Compare(a.Name, b.Name) }
-
 // clusterOf returns the deployment's cluster as "namespace/name".
 func clusterOf(bd *fleet.BundleDeployment) string {
 	return bd.Labels[names.LabelClusterNamespace] + "/" + bd.Labels[names.LabelCluster]
@@ -168,7 +213,6 @@ func clusterOf(bd *fleet.BundleDeployment) string {
 // addCounts adds what an agent counted, or the sum of several. No agent can
 // turn the sum by counting less than nothing or more than there can be.
 func addCounts(into *fleet.ResourceCounts, c fleet.ResourceCounts) {
-	const most = 1 << 40
 	add := func(into *int, n int) { *into = min(*into+min(max(n, 0), most), most) }
 	add(&into.Ready, c.Ready)
 	add(&into.DesiredReady, c.DesiredReady)
@@ -182,14 +226,11 @@ func addCounts(into *fleet.ResourceCounts, c fleet.ResourceCounts) {
 
 // clustersReady counts the clusters that have deployments, and those on which
 // all of them are ready.
-func clustersReady(deployments []*fleet.BundleDeployment) (ready, desired int) {
+func clustersReady(staying []*fleet.BundleDeployment, offline Offline) (ready, desired int) {
 	all := map[string]bool{}
-	for _, bd := range deployments {
-		if bd.DeletionTimestamp != nil {
-			continue
-		}
-		sofar, seen := all[bd.Namespace]
-		all[bd.Namespace] = DeploymentState(bd) == fleet.Ready && (sofar || !seen)
+	for _, bd := range staying {
+		sofar, seen := all[clusterOf(bd)]
+		all[clusterOf(bd)] = stateOf(bd, offline[clusterOf(bd)]) == fleet.Ready && (sofar || !seen)
 	}
 	for _, r := range all {
 		if r {
@@ -265,7 +306,8 @@ func (f GitRepoFacts) progress(sum *summary) progress {
 	if b := firstNotReady(f.Bundles); b != nil && sum.allReady() {
 		// The bundle knows already what its deployments do not show yet.
 		c := Get(b.Status.Conditions, fleet.ConditionReady)
-		return progress{goingOn: true, reason: c.Reason, message: "bundle " + b.Name + ": " + c.Message}
+		unknown := c.Status == metav1.ConditionUnknown
+		return progress{goingOn: !unknown, unknown: unknown, reason: c.Reason, message: "bundle " + b.Name + ": " + c.Message}
 	}
 	return sum.progress("Bundle")
 }
@@ -276,7 +318,7 @@ func firstNotReady(bundles []*fleet.Bundle) *fleet.Bundle {
 	var found *fleet.Bundle
 	for _, b := range bundles {
 		c := Get(b.Status.Conditions, fleet.ConditionReady)
-		if b.DeletionTimestamp == nil && c != nil && c.Status == metav1.ConditionFalse && (found == nil || b.Name < found.Name) {
+		if b.DeletionTimestamp == nil && c != nil && c.Status != metav1.ConditionTrue && (found == nil || b.Name < found.Name) {
 			found = b
 		}
 	}
@@ -287,12 +329,18 @@ func firstNotReady(bundles []*fleet.Bundle) *fleet.Bundle {
 // as a target that names a group that is not there. It counts more than what
 // its deployments say: nothing about them changes before that.
 func worstBundle(bundles []*fleet.Bundle) *Problem {
-	for _, b := range slices.SortedFunc(slices.Values(bundles), byName) {
-		if c := Get(b.Status.Conditions, fleet.ConditionStalled); c != nil && c.Status == metav1.ConditionTrue && c.Reason == reasonInvalid {
-			return &Problem{Reason: reasonInvalid, Message: "bundle " + b.Name + ": " + c.Message}
+	var found *fleet.Bundle
+	var message string
+	for _, b := range bundles {
+		c := Get(b.Status.Conditions, fleet.ConditionStalled)
+		if c != nil && c.Status == metav1.ConditionTrue && c.Reason == reasonInvalid && (found == nil || b.Name < found.Name) {
+			found, message = b, c.Message
 		}
 	}
-	return nil
+	if found == nil {
+		return nil
+	}
+	return &Problem{Reason: reasonInvalid, Message: "bundle " + found.Name + ": " + message}
 }
 
 // jobStatus keeps the words that Fleet's users know from its Jobs.

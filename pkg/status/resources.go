@@ -19,10 +19,18 @@ const (
 	stateUnknown  = "Unknown"
 )
 
+// shown is a deployment that a status goes into.
+type shown struct {
+	bd *fleet.BundleDeployment
+	// offline says that its cluster is.
+	offline bool
+}
+
 // named is what a status names of many deployments: those of a bounded number
 // of clusters, the worst first.
 type named struct {
-	deployments []*fleet.BundleDeployment
+	// deployments are in order of cluster and name.
+	deployments []shown
 	// clusters is how many of them there are, cut that there are more.
 	clusters int
 	cut      bool
@@ -30,29 +38,27 @@ type named struct {
 
 // pickClusters picks the deployments of at most maxClusters clusters: first
 // those in the worst state, then by name.
-func pickClusters(deployments []*fleet.BundleDeployment) named {
+func pickClusters(staying []*fleet.BundleDeployment, offline Offline) named {
 	worst := map[string]fleet.BundleState{}
-	for _, bd := range deployments {
-		worst[bd.Namespace] = Worst(worst[bd.Namespace], DeploymentState(bd))
+	for _, bd := range staying {
+		cluster := clusterOf(bd)
+		worst[cluster] = Worst(worst[cluster], stateOf(bd, offline[cluster]))
 	}
-	if len(worst) <= maxClusters {
-		return named{deployments: deployments, clusters: len(worst)}
+	clusters := make([]string, 0, len(worst))
+	for cluster := range worst {
+		clusters = append(clusters, cluster)
 	}
-	namespaces := make([]string, 0, len(worst))
-	for namespace := range worst {
-		namespaces = append(namespaces, namespace)
-	}
-	slices.SortFunc(namespaces, func(a, b string) int {
+	slices.SortFunc(clusters, func(a, b string) int {
 		return cmp.Or(Rank(worst[b])-Rank(worst[a]), strings.Compare(a, b))
 	})
 	picked := map[string]bool{}
-	for _, namespace := range namespaces[:maxClusters] {
-		picked[namespace] = true
+	for _, cluster := range first(clusters, maxClusters) {
+		picked[cluster] = true
 	}
-	s := named{clusters: maxClusters, cut: true}
-	for _, bd := range deployments {
-		if picked[bd.Namespace] {
-			s.deployments = append(s.deployments, bd)
+	s := named{clusters: len(picked), cut: len(clusters) > len(picked)}
+	for _, bd := range staying {
+		if cluster := clusterOf(bd); picked[cluster] {
+			s.deployments = append(s.deployments, shown{bd, offline[cluster] != ""})
 		}
 	}
 	return s
@@ -61,13 +67,14 @@ func pickClusters(deployments []*fleet.BundleDeployment) named {
 // counts returns the objects of each cluster, by state; nil if there are none.
 func (s named) counts() map[string]fleet.ResourceCounts {
 	var all map[string]fleet.ResourceCounts
-	for _, bd := range s.deployments {
+	for _, d := range s.deployments {
 		if all == nil {
 			all = make(map[string]fleet.ResourceCounts, s.clusters)
 		}
-		counts := all[clusterOf(bd)]
-		addCounts(&counts, bd.Status.ResourceCounts)
-		all[clusterOf(bd)] = counts
+		cluster := clusterOf(d.bd)
+		counts := all[cluster]
+		addCounts(&counts, countsOf(d.bd, d.offline))
+		all[cluster] = counts
 	}
 	return all
 }
@@ -89,8 +96,8 @@ type place struct {
 // more, those that are not ready first. The result is sorted by type and id.
 func (s named) resources() []fleet.Resource {
 	objects := map[string]*object{}
-	for _, bd := range s.deployments {
-		addObjects(objects, bd)
+	for _, d := range s.deployments {
+		addObjects(objects, d)
 	}
 	list := make([]*object, 0, len(objects))
 	for _, o := range objects {
@@ -116,8 +123,8 @@ func (o *object) compare(other *object) int {
 }
 
 // addObjects adds the objects of one deployment.
-func addObjects(objects map[string]*object, bd *fleet.BundleDeployment) {
-	cluster := clusterOf(bd)
+func addObjects(objects map[string]*object, d shown) {
+	bd, cluster := d.bd, clusterOf(d.bd)
 	usual := string(DeploymentState(bd))
 	if usual == string(fleet.NotReady) || usual == string(fleet.Modified) {
 		// What is wrong is said of each object that it is wrong with, unless
@@ -127,15 +134,19 @@ func addObjects(objects map[string]*object, bd *fleet.BundleDeployment) {
 			usual = stateUnknown
 		}
 	}
+	modified, notReady := bd.Status.ModifiedStatus, bd.Status.NonReadyStatus
+	if d.offline {
+		usual, modified, notReady = stateUnknown, nil, nil
+	}
 	places := map[*object]place{}
 	for _, r := range bd.Status.Resources {
 		places[find(objects, r)] = place{cluster: cluster, state: usual}
 	}
-	for _, m := range first(bd.Status.ModifiedStatus, maxNonReady) {
+	for _, m := range first(modified, maxNonReady) {
 		id := fleet.BundleDeploymentResource{APIVersion: m.APIVersion, Kind: m.Kind, Namespace: m.Namespace, Name: m.Name}
 		places[find(objects, id)] = place{cluster: cluster, state: modifiedState(m)}
 	}
-	for _, n := range first(bd.Status.NonReadyStatus, maxNonReady) {
+	for _, n := range first(notReady, maxNonReady) {
 		id := fleet.BundleDeploymentResource{APIVersion: n.APIVersion, Kind: n.Kind, Namespace: n.Namespace, Name: n.Name}
 		places[find(objects, id)] = place{
 			cluster: cluster, state: cmp.Or(clean(n.Summary.State, maxName), string(fleet.NotReady)),
@@ -196,7 +207,7 @@ func rankOf(state string) int {
 	case "":
 		return -1
 	case stateUnknown:
-		return 2
+		return rankUnknown
 	case stateMissing, stateOrphaned:
 		return Rank(fleet.Modified)
 	}

@@ -51,21 +51,65 @@ func DeploymentState(bd *fleet.BundleDeployment) fleet.BundleState {
 func Rank(state fleet.BundleState) int {
 	switch state {
 	case fleet.ErrApplied:
-		return 7
+		return rankErrApplied
 	case fleet.WaitApplied, fleet.WaitingForDependency:
-		return 6
+		return rankWaitApplied
 	case fleet.Modified:
-		return 5
+		return rankModified
 	case fleet.OutOfSync:
-		return 4
+		return rankOutOfSync
 	case fleet.Pending:
-		return 3
+		return rankPending
 	case fleet.NotReady:
-		return 2
+		return rankNotReady
+	case fleet.Unknown:
+		return rankUnknown
 	case fleet.Ready:
-		return 1
+		return rankReady
 	}
 	return 0
+}
+
+// Ranks of states; 0 is that of words that are no states.
+const (
+	rankReady = 1 + iota
+	rankUnknown
+	rankNotReady
+	rankPending
+	rankOutOfSync
+	rankModified
+	rankWaitApplied
+	rankErrApplied
+	// ranks is how many there are.
+	ranks
+)
+
+// stateOfRank is the inverse of Rank for the states of deployments.
+func stateOfRank(rank int) fleet.BundleState {
+	switch rank {
+	case rankErrApplied:
+		return fleet.ErrApplied
+	case rankWaitApplied:
+		return fleet.WaitApplied
+	case rankModified:
+		return fleet.Modified
+	case rankOutOfSync:
+		return fleet.OutOfSync
+	case rankPending:
+		return fleet.Pending
+	case rankNotReady:
+		return fleet.NotReady
+	case rankUnknown:
+		return fleet.Unknown
+	case rankReady:
+		return fleet.Ready
+	}
+	return ""
+}
+
+// rankOfState is Rank in the width that is kept for each deployment.
+func rankOfState(state fleet.BundleState) uint8 {
+	return uint8(Rank(state)) //nolint:gosec // there are nine of them
 }
 
 // Worst returns the worse of two states.

@@ -13,91 +13,96 @@ import (
 
 // summary accumulates the states of deployments.
 type summary struct {
+	// BundleSummary holds the counts, and the list once told was called.
 	fleet.BundleSummary
 	worst fleet.BundleState
+	// items are the worst few, by state, name and place, whatever the order in
+	// which they came.
+	items []item
 }
 
 // item is one deployment, or the lack of one, in a summary.
 type item struct {
-	name    string
-	state   fleet.BundleState
-	message string
-	bd      *fleet.BundleDeployment
-}
-
-func itemOf(name string, bd *fleet.BundleDeployment) item {
-	return item{name: name, state: DeploymentState(bd), message: DeploymentMessage(bd), bd: bd}
-}
-
-// behind turns the item of a deployment that something newer is on its way to
-// into one that waits, whatever it says of what it runs now.
-func (i item) behind(is bool) item {
-	if is && Rank(i.state) < Rank(fleet.WaitApplied) {
-		i.state = fleet.WaitApplied
-	}
-	return i
+	// name is what it is called there; where tells items of one name apart.
+	name, where string
+	state       fleet.BundleState
+	message     string
+	// bd has more to say; nil if nothing has.
+	bd *fleet.BundleDeployment
+	// told, if set, is what another status says of it already.
+	told *fleet.NonReadyResource
 }
 
 func (s *summary) add(i item) {
-	s.DesiredReady++
-	s.worst = Worst(s.worst, i.state)
-	switch i.state {
+	s.count(i.state, 1)
+	if i.state != fleet.Ready {
+		s.keep(i)
+	}
+}
+
+// count adds n deployments of one state.
+func (s *summary) count(state fleet.BundleState, n int) {
+	s.DesiredReady += n
+	s.worst = Worst(s.worst, state)
+	switch state {
 	case fleet.Ready:
-		s.Ready++
-		return
+		s.Ready += n
+	case fleet.Unknown:
+		s.Unknown += n
 	case fleet.NotReady:
-		s.NotReady++
+		s.NotReady += n
 	case fleet.WaitApplied, fleet.WaitingForDependency:
-		s.WaitApplied++
+		s.WaitApplied += n
 	case fleet.ErrApplied:
-		s.ErrApplied++
+		s.ErrApplied += n
 	case fleet.OutOfSync:
-		s.OutOfSync++
+		s.OutOfSync += n
 	case fleet.Modified:
-		s.Modified++
+		s.Modified += n
 	case fleet.Pending:
-		s.Pending++
+		s.Pending += n
 	}
-	s.keep(i)
 }
 
-// keep holds the worst few, by state and then by name, whatever the order in
-// which they come.
+// keep holds the item if it is one of the worst.
 func (s *summary) keep(i item) {
-	r := fleet.NonReadyResource{Name: i.name, State: i.state, Message: i.message}
-	if s.place(r) >= maxNonReady {
-		return
+	at, _ := slices.BinarySearchFunc(s.items, i, byUrgency)
+	if at < maxNonReady {
+		s.items = first(slices.Insert(s.items, at, i), maxNonReady)
 	}
-	if i.bd != nil {
-		r.ModifiedStatus = cleanModified(first(i.bd.Status.ModifiedStatus, maxNonReady))
-		r.NonReadyStatus = cleanNonReady(first(i.bd.Status.NonReadyStatus, maxNonReady))
-	}
-	s.insert(r)
-}
-
-// insert puts one more item where it belongs.
-func (s *summary) insert(r fleet.NonReadyResource) {
-	if at := s.place(r); at < maxNonReady {
-		s.NonReadyResources = first(slices.Insert(s.NonReadyResources, at, r), maxNonReady)
-	}
-}
-
-func (s *summary) place(r fleet.NonReadyResource) int {
-	at, _ := slices.BinarySearchFunc(s.NonReadyResources, r, byUrgency)
-	return at
 }
 
 // merge adds another summary.
 func (s *summary) merge(other *summary) {
 	addSummary(&s.BundleSummary, other.BundleSummary)
 	s.worst = Worst(s.worst, other.worst)
-	for _, r := range other.NonReadyResources {
-		s.insert(r)
+	for _, i := range other.items {
+		s.keep(i)
 	}
 }
 
-func byUrgency(a, b fleet.NonReadyResource) int {
-	return cmp.Or(Rank(b.State)-Rank(a.State), strings.Compare(a.Name, b.Name), strings.Compare(a.Message, b.Message))
+func byUrgency(a, b item) int {
+	return cmp.Or(Rank(b.state)-Rank(a.state), strings.Compare(a.name, b.name), strings.Compare(a.where, b.where))
+}
+
+// list completes the summary with what it names.
+func (s *summary) list() {
+	s.NonReadyResources = nil
+	for _, i := range s.items {
+		s.NonReadyResources = append(s.NonReadyResources, i.resource())
+	}
+}
+
+func (i item) resource() fleet.NonReadyResource {
+	if i.told != nil {
+		return *i.told
+	}
+	r := fleet.NonReadyResource{Name: i.name, State: i.state, Message: i.message}
+	if i.bd != nil {
+		r.ModifiedStatus = cleanModified(first(i.bd.Status.ModifiedStatus, maxNonReady))
+		r.NonReadyStatus = cleanNonReady(first(i.bd.Status.NonReadyStatus, maxNonReady))
+	}
+	return r
 }
 
 // worstOf returns the worst state that a summary counts; empty if it counts
@@ -108,7 +113,8 @@ func worstOf(s fleet.BundleSummary) fleet.BundleState {
 		count int
 	}{
 		{fleet.ErrApplied, s.ErrApplied}, {fleet.WaitApplied, s.WaitApplied}, {fleet.Modified, s.Modified},
-		{fleet.OutOfSync, s.OutOfSync}, {fleet.Pending, s.Pending}, {fleet.NotReady, s.NotReady}, {fleet.Ready, s.Ready},
+		{fleet.OutOfSync, s.OutOfSync}, {fleet.Pending, s.Pending}, {fleet.NotReady, s.NotReady},
+		{fleet.Unknown, s.Unknown}, {fleet.Ready, s.Ready},
 	} {
 		if c.count > 0 {
 			return c.state
@@ -175,7 +181,7 @@ func ReadyMessage(s fleet.BundleSummary, kind string) string {
 	var messages []string
 	for state, count := range map[fleet.BundleState]int{
 		fleet.NotReady: s.NotReady, fleet.WaitApplied: s.WaitApplied, fleet.ErrApplied: s.ErrApplied,
-		fleet.OutOfSync: s.OutOfSync, fleet.Pending: s.Pending, fleet.Modified: s.Modified,
+		fleet.OutOfSync: s.OutOfSync, fleet.Pending: s.Pending, fleet.Modified: s.Modified, fleet.Unknown: s.Unknown,
 	} {
 		if count > 0 {
 			messages = append(messages, stateMessage(s, state, count, kind)...)

@@ -88,4 +88,6 @@ const (
 	ReasonUninstalling = "Uninstalling"
 	// ReasonClusterUnreachable stands where a state is unknown because the cluster's agent is silent.
 	ReasonClusterUnreachable = "ClusterUnreachable"
+	// ReasonClustersOffline stands where all is well but for clusters whose agents are silent.
+	ReasonClustersOffline = "ClustersOffline"
 )

@@ -19,6 +19,8 @@ const (
 	Pending BundleState = "Pending"
 	// Modified: objects were changed in the cluster.
 	Modified BundleState = "Modified"
+	// Unknown: the agent is away, so that nothing it said before counts. It is worse than Ready, and better than the rest.
+	Unknown BundleState = "Unknown"
 	// WaitingForDependency: bundles that this one depends on are not ready yet.
 	WaitingForDependency BundleState = "WaitingForDependency"
 )
