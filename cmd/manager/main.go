@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/flotilla-gitops/flotilla/pkg/manager"
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
 )
 
 func main() {
@@ -55,10 +56,15 @@ func command() *cobra.Command {
 	flagSet.StringVar(&f.agentCAFile, "agent-api-server-ca", "", "file with the CA bundle (PEM) of that address; empty takes that of the kubeconfig")
 	flagSet.StringVar(&f.AgentImage, "agent-image", "flotilla-agent:dev", "image of the agents that the manager installs")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")
-	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ there, too")
+	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ and /debug/ownership there, too")
 	flagSet.BoolVar(&f.LeaderElection, "leader-elect", true, "work only while holding the lease flotilla-manager")
 	flagSet.StringVar(&f.Namespace, "namespace", "cattle-fleet-system", "namespace of the lease")
 	flagSet.DurationVar(&f.ContentGrace, "content-grace", manager.DefaultContentGrace, "how long a Content that nothing refers to is kept")
+	flagSet.IntVar(&f.Brake.Deployments, "prune-brake-deployments", ownership.DefaultBrakeDeployments,
+		"how many deployments of a bundle may go because of side effects, such as relabelled clusters, before the rest is held")
+	flagSet.IntVar(&f.Brake.Percent, "prune-brake-percent", ownership.DefaultBrakePercent,
+		"which share of a bundle's deployments may go because of side effects; both limits must be exceeded")
+	flagSet.DurationVar(&f.Brake.Window, "prune-brake-window", ownership.DefaultBrakeWindow, "within which time they are counted")
 	flagSet.DurationVar(&f.FetchTimeout, "fetch-timeout", manager.DefaultFetchTimeout, "how long a request to a git server may take")
 	flagSet.Int64Var(&f.MaxRepositoryBytes, "max-repository-bytes", manager.DefaultMaxRepositoryBytes, "how much a fetch may receive")
 	flagSet.StringVar(&f.logLevel, "log-level", "info", "debug, info, warning or error")

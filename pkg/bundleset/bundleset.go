@@ -56,6 +56,8 @@ type Plan struct {
 	Update []Change
 	// Gone are bundles to mark: their folder is not in the commit any more.
 	Gone []Change
+	// AlreadyGone counts those that carry the mark and are still there.
+	AlreadyGone int
 	// Kept are bundles whose folder may be gone, but that is in doubt.
 	Kept []*fleet.Bundle
 	// Refused are bundles whose name is taken.
@@ -83,6 +85,8 @@ func Next(w World) (Plan, error) {
 			after := have.DeepCopy()
 			setAnnotation(after, names.AnnotationGone, w.Commit)
 			plan.Gone = append(plan.Gone, Change{have, after})
+		default:
+			plan.AlreadyGone++
 		}
 	}
 	return plan, nil
@@ -145,6 +149,7 @@ func merge(have, want *fleet.Bundle) *fleet.Bundle {
 		setAnnotation(after, key, value)
 	}
 	delete(after.Annotations, names.AnnotationGone)
+	delete(after.Annotations, names.AnnotationGoneShare)
 	if !slices.Contains(after.Finalizers, names.FinalizerBundle) {
 		after.Finalizers = append(after.Finalizers, names.FinalizerBundle)
 	}

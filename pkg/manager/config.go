@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
 )
 
 // Config is what the manager is started with.
@@ -24,8 +26,9 @@ type Config struct {
 	// serves nothing.
 	MetricsAddress string
 	// DebugEndpoints serves, at MetricsAddress, also what tells of the manager's
-	// inside: profiles below /debug/pprof/. Whoever reaches them can slow the
-	// manager down.
+	// inside: profiles below /debug/pprof/, the graph of owners at
+	// /debug/ownership. Whoever reaches them can slow the manager down, and reads
+	// the names of GitRepos, Bundles and Clusters.
 	DebugEndpoints bool
 	// LeaderElection makes the manager wait until it holds the lease, and stop
 	// when it loses it.
@@ -34,6 +37,9 @@ type Config struct {
 	Namespace string
 	// ContentGrace is how long a Content that nothing refers to is kept.
 	ContentGrace time.Duration
+	// Brake limits what side effects, such as the relabelling of a Cluster, may
+	// take away from one bundle before the rest is held; defaults where zero.
+	Brake ownership.Limits
 	// FetchTimeout bounds every request to a git server.
 	FetchTimeout time.Duration
 	// MaxRepositoryBytes bounds what a fetch may receive.

@@ -44,6 +44,7 @@ type process struct {
 	log     logrus.FieldLogger
 	metrics *metrics
 	ready   readiness
+	owners  garbagecollector.Debug
 }
 
 // Run runs the manager until ctx ends, or until it loses its lease.
@@ -125,7 +126,7 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 		unsupported.Register(unsupported.Deps{Hub: hub, Log: m.log, Clock: now}),
 		garbagecollector.Register(garbagecollector.Deps{
 			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Metrics: garbagecollector.NewMetrics(m.metrics.registry),
-			ContentGrace: m.ContentGrace, Parallel: parallelWrites, Observe: m.metrics.observe,
+			Debug: &m.owners, ContentGrace: m.ContentGrace, Parallel: parallelWrites, Limits: m.Brake, Observe: m.metrics.observe,
 		}),
 	}, nil
 }

@@ -25,17 +25,17 @@ const (
 // ContentFacts are what is known about a Content.
 type ContentFacts struct {
 	Annotations map[string]string
-	// References counts the deployments that run or are to run it.
-	References int
-	Grace      time.Duration
-	Now        time.Time
+	// Used says whether a deployment runs it, or is to run it.
+	Used  bool
+	Grace time.Duration
+	Now   time.Time
 }
 
 // Content decides about a Content: first marked, deleted after a grace period.
 // The second value is how long to wait where the action is ContentWait.
 func Content(f ContentFacts) (ContentAction, time.Duration) {
 	mark, marked := f.Annotations[names.AnnotationUnused]
-	if f.References > 0 {
+	if f.Used {
 		if marked {
 			return ContentUnmark, 0
 		}

@@ -21,21 +21,25 @@ const (
 	MatchNo
 )
 
-// DeploymentFacts are what is known about a deployment and its owners.
+// DeploymentFacts are what is known about the owners of a deployment.
 type DeploymentFacts struct {
-	Deployment *fleet.BundleDeployment
 	// Bundle and Cluster are nil if they are not there.
 	Bundle  *fleet.Bundle
 	Cluster *fleet.Cluster
-	// Match is asked only if both are there.
+	// ClusterLeaves says that the cluster is being unregistered: it, or its
+	// workspace, is being deleted.
+	ClusterLeaves bool
+	// Match is asked only if both owners are there to stay.
 	Match func(*fleet.Bundle, *fleet.Cluster) Match
 }
 
-// Deployment decides about a BundleDeployment that is not being deleted.
+// Deployment says whether there is a reason for a BundleDeployment.
 func Deployment(f DeploymentFacts) Verdict {
 	switch {
-	case f.Cluster != nil && f.Cluster.DeletionTimestamp != nil:
-		return Verdict{Delete, ReasonClusterDeleted}
+	case f.ClusterLeaves:
+		// Deleting it here could have its agent remove the workload, which is
+		// to stay: who unregisters the cluster revokes the agent's access first.
+		return Verdict{Wait, ReasonClusterDeleted}
 	case f.Bundle != nil && f.Bundle.DeletionTimestamp != nil:
 		return Verdict{Delete, ReasonBundleDeleted}
 	case f.Bundle == nil || f.Cluster == nil:
@@ -66,10 +70,24 @@ func Removing(bd *fleet.BundleDeployment, unregistered bool) Verdict {
 	return Verdict{Wait, ReasonAwaitingAgent}
 }
 
+// adoptable says whether a BundleDeployment that is being deleted may be let
+// go with its release in place: nothing but our finalizer keeps it, and its
+// agent has not begun to remove anything. An agent says so before it begins.
+func adoptable(bd *fleet.BundleDeployment) bool {
+	return slices.Contains(bd.Finalizers, names.FinalizerDeployment) && removed(bd) == nil
+}
+
 // confirmed says whether the agent has reported that everything of the
 // deployment is gone.
 func confirmed(bd *fleet.BundleDeployment) bool {
-	return slices.ContainsFunc(bd.Status.Conditions, func(c fleet.Condition) bool {
-		return c.Type == fleet.ConditionRemoved && string(c.Status) == string(metav1.ConditionTrue)
-	})
+	c := removed(bd)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+func removed(bd *fleet.BundleDeployment) *fleet.Condition {
+	at := slices.IndexFunc(bd.Status.Conditions, func(c fleet.Condition) bool { return c.Type == fleet.ConditionRemoved })
+	if at < 0 {
+		return nil
+	}
+	return &bd.Status.Conditions[at]
 }

@@ -20,30 +20,30 @@ func TestDeployment(t *testing.T) {
 	cluster := func() *fleet.Cluster { return &fleet.Cluster{} }
 	leaving := &fleet.Bundle{}
 	deleted(&leaving.ObjectMeta)
-	gone := &fleet.Cluster{}
-	deleted(&gone.ObjectMeta)
 	tests := []struct {
 		name    string
 		bundle  *fleet.Bundle
 		cluster *fleet.Cluster
+		leaves  bool
 		match   Match
 		want    Verdict
 	}{
-		{"matching", there(), cluster(), MatchYes, Verdict{Keep, ReasonMatches}},
-		{"no longer matching", there(), cluster(), MatchNo, Verdict{Delete, ReasonUntargeted}},
-		{"unknown is not absent", there(), cluster(), MatchUnknown, Verdict{Keep, ReasonUndecided}},
-		{"bundle seen leaving", leaving, cluster(), MatchYes, Verdict{Delete, ReasonBundleDeleted}},
-		{"bundle leaving counts more than doubt", leaving, cluster(), MatchUnknown, Verdict{Delete, ReasonBundleDeleted}},
-		{"cluster seen leaving", there(), gone, MatchYes, Verdict{Delete, ReasonClusterDeleted}},
-		{"bundle leaving while the cluster is missing", leaving, nil, MatchUnknown, Verdict{Delete, ReasonBundleDeleted}},
-		{"bundle missing, never seen leaving", nil, cluster(), MatchNo, Verdict{Orphaned, ReasonOwnerMissing}},
-		{"cluster missing, never seen leaving", there(), nil, MatchNo, Verdict{Orphaned, ReasonOwnerMissing}},
-		{"both missing, as after a CRD was deleted", nil, nil, MatchNo, Verdict{Orphaned, ReasonOwnerMissing}},
+		{"matching", there(), cluster(), false, MatchYes, Verdict{Keep, ReasonMatches}},
+		{"no longer matching", there(), cluster(), false, MatchNo, Verdict{Delete, ReasonUntargeted}},
+		{"unknown is not absent", there(), cluster(), false, MatchUnknown, Verdict{Keep, ReasonUndecided}},
+		{"bundle seen leaving", leaving, cluster(), false, MatchYes, Verdict{Delete, ReasonBundleDeleted}},
+		{"bundle leaving counts more than doubt", leaving, cluster(), false, MatchUnknown, Verdict{Delete, ReasonBundleDeleted}},
+		{"cluster seen leaving: its workloads stay", there(), cluster(), true, MatchYes, Verdict{Wait, ReasonClusterDeleted}},
+		{"a cluster that leaves takes no workload along, whatever else leaves", leaving, cluster(), true, MatchNo, Verdict{Wait, ReasonClusterDeleted}},
+		{"bundle leaving while the cluster is missing", leaving, nil, false, MatchUnknown, Verdict{Delete, ReasonBundleDeleted}},
+		{"bundle missing, never seen leaving", nil, cluster(), false, MatchNo, Verdict{Orphaned, ReasonOwnerMissing}},
+		{"cluster missing, never seen leaving", there(), nil, false, MatchNo, Verdict{Orphaned, ReasonOwnerMissing}},
+		{"both missing, as after a CRD was deleted", nil, nil, false, MatchNo, Verdict{Orphaned, ReasonOwnerMissing}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := Deployment(DeploymentFacts{
-				Deployment: &fleet.BundleDeployment{}, Bundle: tt.bundle, Cluster: tt.cluster,
+				Bundle: tt.bundle, Cluster: tt.cluster, ClusterLeaves: tt.leaves,
 				Match: func(b *fleet.Bundle, c *fleet.Cluster) Match {
 					if b == nil || c == nil {
 						t.Fatal("asked for a match without both sides")
@@ -149,21 +149,21 @@ func TestContent(t *testing.T) {
 	tests := []struct {
 		name        string
 		annotations map[string]string
-		references  int
+		used        bool
 		want        ContentAction
 		wait        time.Duration
 	}{
-		{"in use", nil, 2, ContentKeep, 0},
-		{"in use again", marked(time.Hour), 1, ContentUnmark, 0},
-		{"unused", nil, 0, ContentMark, 0},
-		{"unused, in its grace period", marked(4 * time.Minute), 0, ContentWait, 6 * time.Minute},
-		{"unused for long enough", marked(10 * time.Minute), 0, ContentDelete, 0},
-		{"a mark that does not parse starts anew", map[string]string{names.AnnotationUnused: "long ago"}, 0, ContentMark, 0},
+		{"in use", nil, true, ContentKeep, 0},
+		{"in use again", marked(time.Hour), true, ContentUnmark, 0},
+		{"unused", nil, false, ContentMark, 0},
+		{"unused, in its grace period", marked(4 * time.Minute), false, ContentWait, 6 * time.Minute},
+		{"unused for long enough", marked(10 * time.Minute), false, ContentDelete, 0},
+		{"a mark that does not parse starts anew", map[string]string{names.AnnotationUnused: "long ago"}, false, ContentMark, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			action, wait := Content(ContentFacts{
-				Annotations: tt.annotations, References: tt.references, Grace: 10 * time.Minute, Now: now,
+				Annotations: tt.annotations, Used: tt.used, Grace: 10 * time.Minute, Now: now,
 			})
 			if action != tt.want || wait != tt.wait {
 				t.Errorf("got %v after %s, want %v after %s", action, wait, tt.want, tt.wait)

@@ -11,8 +11,8 @@ const (
 	// Release: the object is being deleted and what its finalizer waits for
 	// has happened.
 	Release
-	// Wait: the object is being deleted and something is still to happen, of
-	// which an event will tell.
+	// Wait: the object is being deleted, or its cluster takes it along, and
+	// something is still to happen, of which an event will tell.
 	Wait
 	// Orphaned: nothing owns the object, and nothing proves that its owner
 	// was deleted. It is kept until a person decides.
@@ -57,6 +57,11 @@ const (
 	ReasonGoneFromGit Reason = "GoneFromGit"
 	// ReasonGitRepoDeleted: the GitRepo is being deleted.
 	ReasonGitRepoDeleted Reason = "GitRepoDeleted"
+	// ReasonHelmOpDeleted: the HelmOp is being deleted.
+	ReasonHelmOpDeleted Reason = "HelmOpDeleted"
+	// ReasonAdopted: the pair matches again, and the agent has removed nothing:
+	// a deployment that is made anew takes the release over.
+	ReasonAdopted Reason = "Adopted"
 	// ReasonConfirmed: the agent confirmed that everything is gone.
 	ReasonConfirmed Reason = "Confirmed"
 	// ReasonAwaitingAgent: the agent has not confirmed yet.

@@ -23,13 +23,12 @@ func (c *controller) collectContent(ctx context.Context, key kube.Key) (time.Dur
 	if err != nil || content == nil || content.DeletionTimestamp != nil {
 		return 0, err
 	}
-	users, err := c.deployments.GetByIndex(kube.DeploymentsByContent, content.Name)
-	if err != nil {
-		return 0, fmt.Errorf("listing deployments: %w", err)
-	}
+	c.graphs.RLock()
+	used := c.graph.Used(ownership.IDOf(ownership.KindContent, "", content.Name))
+	c.graphs.RUnlock()
 	now := c.Clock.Now()
 	action, wait := ownership.Content(ownership.ContentFacts{
-		Annotations: content.Annotations, References: len(users), Grace: c.ContentGrace, Now: now,
+		Annotations: content.Annotations, Used: used, Grace: c.ContentGrace, Now: now,
 	})
 	switch action {
 	case ownership.ContentMark:
@@ -66,9 +65,10 @@ func (c *controller) markContent(ctx context.Context, content *fleet.Content, si
 func (c *controller) deleteContent(ctx context.Context, content *fleet.Content) error {
 	err := c.Hub.Contents.Delete(ctx, content)
 	if err != nil && !apierrors.IsNotFound(err) {
+		c.Metrics.failed(ownership.KindContent)
 		return fmt.Errorf("deleting content: %w", err)
 	}
-	c.Metrics.deleted("Content", ownership.ReasonUnreferenced)
+	c.Metrics.deleted(ownership.KindContent, ownership.ReasonUnreferenced)
 	return nil
 }
 
@@ -90,10 +90,11 @@ func (c *controller) collectSecret(ctx context.Context, key kube.Key) (time.Dura
 		return 0, err
 	}
 	if err := c.Hub.Secrets.Delete(ctx, secret); err != nil && !apierrors.IsNotFound(err) {
+		c.Metrics.failed(ownership.KindSecret)
 		return 0, fmt.Errorf("deleting secret: %w", err)
 	}
-	c.Metrics.deleted("Secret", ownership.ReasonUnreferenced)
-	c.Log.WithFields(logrus.Fields{"namespace": secret.Namespace, "secret": secret.Name}).Info("Deleted values that nothing uses")
+	c.Metrics.deleted(ownership.KindSecret, ownership.ReasonUnreferenced)
+	c.Log.WithFields(logrus.Fields{"namespace": secret.Namespace, "secret": secret.Name}).Debug("Deleted values that nothing uses")
 	return 0, nil
 }
 

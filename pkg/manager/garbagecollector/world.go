@@ -3,7 +3,9 @@ package garbagecollector
 import (
 	"context"
 	"fmt"
+	"sync"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,11 +21,22 @@ import (
 // world is everything that decides whether a bundle justifies a deployment.
 // What it could not read is unknown, never absent.
 type world struct {
-	bundle   *fleet.Bundle
-	cluster  func(kube.Key) *fleet.Cluster
+	ownership.Scene
+	cluster func(kube.Key) *fleet.Cluster
+	// leaves says whether the cluster of a deployment is being unregistered.
+	leaves   func(*fleet.BundleDeployment) bool
 	groups   func(namespace string) ([]*fleet.ClusterGroup, bool)
 	reach    targeting.Reach
 	matchers map[string]*targeting.Matcher
+}
+
+// judge decides about deployments of the world's bundle.
+func (w *world) judge(pairs []ownership.Pair) ownership.Judgement {
+	for i := range pairs {
+		bd := pairs[i].Deployment
+		pairs[i].Cluster, pairs[i].ClusterLeaves = w.cluster(kube.ClusterOf(bd)), w.leaves(bd)
+	}
+	return ownership.Judge(w.Scene, pairs, w.match)
 }
 
 // match says whether the bundle's targets match the cluster.
@@ -56,7 +69,6 @@ func (w *world) match(bundle *fleet.Bundle, cluster *fleet.Cluster) ownership.Ma
 // cachedWorld is the world as the caches show it: good enough to propose.
 func (c *controller) cachedWorld(bundle *fleet.Bundle) *world {
 	w := &world{
-		bundle:   bundle,
 		matchers: map[string]*targeting.Matcher{},
 		cluster: func(key kube.Key) *fleet.Cluster {
 			cluster, err := c.clusters.Get(key.Namespace, key.Name)
@@ -69,16 +81,22 @@ func (c *controller) cachedWorld(bundle *fleet.Bundle) *world {
 			groups, err := c.groups.List(namespace, labels.Everything())
 			return groups, err == nil
 		},
+		leaves: c.unregistering,
 	}
-	if bundle != nil {
-		mappings, err1 := c.mappings.List(bundle.Namespace, labels.Everything())
-		namespaces, err2 := c.namespacesFor(len(mappings))
-		if err1 != nil || err2 != nil {
-			w.reach = unknownReach(bundle)
-		} else {
-			w.reach = targeting.ReachOf(bundle, mappings, namespaces)
-		}
+	w.Bundle = bundle
+	if bundle == nil {
+		return w
 	}
+	if repo := kube.RepoOf(bundle); repo.Name != "" {
+		w.GitRepo, _ = optional(c.gitrepos.Get(repo.Namespace, repo.Name))
+	}
+	mappings, err1 := c.mappings.List(bundle.Namespace, labels.Everything())
+	namespaces, err2 := c.namespacesFor(len(mappings))
+	if err1 != nil || err2 != nil {
+		w.reach = unknownReach(bundle)
+		return w
+	}
+	w.reach = targeting.ReachOf(bundle, mappings, namespaces)
 	return w
 }
 
@@ -96,88 +114,195 @@ func unknownReach(bundle *fleet.Bundle) targeting.Reach {
 	}
 }
 
-// manyClusters is from how many clusters on one list is cheaper than one read
-// each.
-const manyClusters = 20
+// unregistering says whether the cluster of a deployment, its workspace or its
+// place on the hub is being deleted.
+func (c *controller) unregistering(bd *fleet.BundleDeployment) bool {
+	key := kube.ClusterOf(bd)
+	c.graphs.RLock()
+	defer c.graphs.RUnlock()
+	for _, id := range []ownership.ID{
+		ownership.IDOf(ownership.KindCluster, key.Namespace, key.Name),
+		ownership.IDOf(ownership.KindNamespace, "", key.Namespace),
+		ownership.IDOf(ownership.KindNamespace, "", bd.Namespace),
+	} {
+		if c.graph.State(id) == ownership.Leaving {
+			return true
+		}
+	}
+	return false
+}
 
-// liveWorld is the world as the API server shows it now, read once per cause
-// for all the given deployments of one bundle.
-func (c *controller) liveWorld(ctx context.Context, key kube.Key, deployments []*fleet.BundleDeployment) (*world, error) {
+// liveWorld is the world as the API server shows it now. Each cause is read
+// once for all the given deployments of one bundle.
+func (c *controller) liveWorld(ctx context.Context, key kube.Key, pairs []ownership.Pair) (*world, error) {
 	bundle, err := c.Hub.Bundles.Get(ctx, key.Namespace, key.Name)
 	if err != nil {
 		// Also if it is not there: it was a moment ago, and nobody but us lets
 		// it go. The next event decides anew.
 		return nil, fmt.Errorf("confirming bundle: %w", err)
 	}
-	w := &world{bundle: bundle, matchers: map[string]*targeting.Matcher{}}
-	if w.reach, err = c.liveReach(ctx, bundle); err != nil {
+	w := &world{matchers: map[string]*targeting.Matcher{}}
+	w.Bundle = bundle
+	clusters := clustersOf(pairs)
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.Go(func() error { return c.readParent(ctx, w) })
+	reads.Go(func() error { return c.readClusters(ctx, w, clusters) })
+	reads.Go(func() error { return c.readWorkspaces(ctx, w, clusters) })
+	if bundle.DeletionTimestamp == nil {
+		reads.Go(func() error { return c.readReach(ctx, w, clusters) })
+		reads.Go(func() error { return c.readGroups(ctx, w, clusters) })
+	}
+	if err := reads.Wait(); err != nil {
 		return nil, err
-	}
-	clusters, err := c.liveClusters(ctx, deployments)
-	if err != nil {
-		return nil, err
-	}
-	w.cluster = func(key kube.Key) *fleet.Cluster { return clusters[key] }
-	groups := map[string][]*fleet.ClusterGroup{}
-	for namespace := range namespacesOf(clusters) {
-		list, err := c.Hub.ClusterGroups.List(ctx, namespace, nil)
-		if err != nil {
-			return nil, fmt.Errorf("confirming cluster groups: %w", err)
-		}
-		groups[namespace] = pointers(list.Items)
-	}
-	w.groups = func(namespace string) ([]*fleet.ClusterGroup, bool) {
-		g, ok := groups[namespace]
-		return g, ok
 	}
 	return w, nil
 }
 
-func (c *controller) liveReach(ctx context.Context, bundle *fleet.Bundle) (targeting.Reach, error) {
-	mappings, err := c.Hub.BundleNamespaceMappings.List(ctx, bundle.Namespace, nil)
+// readParent reads what says whether the bundle's removals may be carried out.
+func (c *controller) readParent(ctx context.Context, w *world) (err error) {
+	if w.Bundle.DeletionTimestamp != nil {
+		w.KindLeaves, err = c.kindLeaves(ctx, c.Hub.Bundles.Resource.Plural)
+		return err
+	}
+	repo := kube.RepoOf(w.Bundle)
+	if repo.Name == "" {
+		return nil
+	}
+	if w.GitRepo, err = optional(c.Hub.GitRepos.Get(ctx, repo.Namespace, repo.Name)); err != nil {
+		return fmt.Errorf("confirming gitrepo: %w", err)
+	}
+	return nil
+}
+
+// readReach reads the mappings, if a deployment depends on one.
+func (c *controller) readReach(ctx context.Context, w *world, clusters map[kube.Key]bool) error {
+	w.reach = targeting.ReachOf(w.Bundle, nil, nil)
+	workspaces := namespacesOf(clusters)
+	if delete(workspaces, w.Bundle.Namespace); len(workspaces) == 0 {
+		return nil
+	}
+	mappings, err := c.Hub.BundleNamespaceMappings.List(ctx, w.Bundle.Namespace, nil)
 	if err != nil {
-		return targeting.Reach{}, fmt.Errorf("confirming bundle namespace mappings: %w", err)
+		return fmt.Errorf("confirming bundle namespace mappings: %w", err)
 	}
 	if len(mappings.Items) == 0 {
-		return targeting.ReachOf(bundle, nil, nil), nil
+		return nil
 	}
 	namespaces, err := c.Hub.Namespaces.List(ctx, "", nil)
 	if err != nil {
-		return targeting.Reach{}, fmt.Errorf("confirming namespaces: %w", err)
+		return fmt.Errorf("confirming namespaces: %w", err)
 	}
-	return targeting.ReachOf(bundle, pointers(mappings.Items), pointers(namespaces.Items)), nil
+	w.reach = targeting.ReachOf(w.Bundle, pointers(mappings.Items), pointers(namespaces.Items))
+	return nil
 }
 
-// liveClusters reads the deployments' clusters. A cluster that is not there
-// is left out.
-func (c *controller) liveClusters(ctx context.Context, deployments []*fleet.BundleDeployment) (map[kube.Key]*fleet.Cluster, error) {
-	wanted := map[kube.Key]bool{}
-	for _, bd := range deployments {
-		wanted[kube.ClusterOf(bd)] = true
+// readGroups reads the groups, if the targets depend on them.
+func (c *controller) readGroups(ctx context.Context, w *world, clusters map[kube.Key]bool) error {
+	groups := map[string][]*fleet.ClusterGroup{}
+	w.groups = func(namespace string) ([]*fleet.ClusterGroup, bool) {
+		g, ok := groups[namespace]
+		return g, ok
 	}
-	clusters := map[kube.Key]*fleet.Cluster{}
-	if len(wanted) >= manyClusters {
-		for namespace := range namespacesOf(wanted) {
+	for namespace := range namespacesOf(clusters) {
+		if !usesGroups(w.Bundle) {
+			groups[namespace] = nil
+			continue
+		}
+		list, err := c.Hub.ClusterGroups.List(ctx, namespace, nil)
+		if err != nil {
+			return fmt.Errorf("confirming cluster groups: %w", err)
+		}
+		groups[namespace] = pointers(list.Items)
+	}
+	return nil
+}
+
+// readWorkspaces reads whether the clusters' workspaces are being deleted,
+// which unregisters their clusters.
+func (c *controller) readWorkspaces(ctx context.Context, w *world, clusters map[kube.Key]bool) error {
+	leaving := map[string]bool{}
+	for name := range namespacesOf(clusters) {
+		namespace, err := c.Hub.Namespaces.Get(ctx, "", name)
+		if err != nil {
+			return fmt.Errorf("confirming namespace: %w", err)
+		}
+		leaving[name] = namespace.DeletionTimestamp != nil
+	}
+	w.leaves = func(bd *fleet.BundleDeployment) bool {
+		key := kube.ClusterOf(bd)
+		cluster := w.cluster(key)
+		return cluster != nil && cluster.DeletionTimestamp != nil || leaving[key.Namespace] || c.unregistering(bd)
+	}
+	return nil
+}
+
+// One list is cheaper than one read each from this many clusters on, and from
+// this share of the clusters in a namespace on.
+const (
+	manyClusters = 20
+	shareOfMany  = 20
+)
+
+// readClusters reads the clusters. One that is not there is left out.
+func (c *controller) readClusters(ctx context.Context, w *world, wanted map[kube.Key]bool) error {
+	var mu sync.Mutex
+	found := map[kube.Key]*fleet.Cluster{}
+	w.cluster = func(key kube.Key) *fleet.Cluster { return found[key] }
+	keys := map[string][]kube.Key{}
+	for key := range wanted {
+		keys[key.Namespace] = append(keys[key.Namespace], key)
+	}
+	for namespace, keys := range keys {
+		if c.listPays(namespace, len(keys)) {
 			list, err := c.Hub.Clusters.List(ctx, namespace, nil)
 			if err != nil {
-				return nil, fmt.Errorf("confirming clusters: %w", err)
+				return fmt.Errorf("confirming clusters: %w", err)
 			}
 			for i := range list.Items {
-				clusters[kube.KeyOf(&list.Items[i])] = &list.Items[i]
+				found[kube.KeyOf(&list.Items[i])] = &list.Items[i]
 			}
+			continue
 		}
-		return clusters, nil
-	}
-	for key := range wanted {
-		cluster, err := c.Hub.Clusters.Get(ctx, key.Namespace, key.Name)
-		switch {
-		case err == nil:
-			clusters[key] = cluster
-		case !apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("confirming cluster: %w", err)
+		err := c.each(len(keys), func(i int) error {
+			cluster, err := optional(c.Hub.Clusters.Get(ctx, keys[i].Namespace, keys[i].Name))
+			if err != nil {
+				return fmt.Errorf("confirming cluster: %w", err)
+			}
+			if cluster != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				found[keys[i]] = cluster
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return clusters, nil
+	return nil
+}
+
+func (c *controller) listPays(namespace string, wanted int) bool {
+	if wanted < manyClusters {
+		return false
+	}
+	c.graphs.RLock()
+	defer c.graphs.RUnlock()
+	all := 0
+	for range c.graph.Dependents(ownership.IDOf(ownership.KindNamespace, "", namespace), ownership.KindCluster) {
+		all++
+	}
+	return wanted*shareOfMany >= all
+}
+
+func clustersOf(pairs []ownership.Pair) map[kube.Key]bool {
+	wanted := map[kube.Key]bool{}
+	for _, p := range pairs {
+		if key := kube.ClusterOf(p.Deployment); key.Name != "" {
+			wanted[key] = true
+		}
+	}
+	return wanted
 }
 
 func namespacesOf[V any](keys map[kube.Key]V) map[string]bool {
@@ -200,7 +325,10 @@ func optional[T any](obj *T, err error) (*T, error) {
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
-	return obj, err
+	if err != nil {
+		return nil, err
+	}
+	return obj, nil
 }
 
 // unmarked leaves out what is already being deleted.

@@ -18,6 +18,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/bundleset"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
 )
 
 // ensureFinalizer makes sure that the GitRepo's deletion will be seen before
@@ -63,16 +64,30 @@ func (c *controller) write(ctx context.Context, repo *fleet.GitRepo, commit stri
 	for _, change := range plan.Update {
 		errs = append(errs, c.update(ctx, change, values[change.Before.Name]))
 	}
+	share := goneShare(plan, len(desired))
 	for _, change := range plan.Gone {
+		change.After.Annotations[names.AnnotationGoneShare] = share
 		errs = append(errs, c.markGone(ctx, change))
 	}
 	return plan, errors.Join(errs...)
+}
+
+// goneShare says how many of the repository's bundles the commit takes away:
+// the garbage collector asks a person first if that is most of them.
+func goneShare(plan bundleset.Plan, desired int) string {
+	gone := len(plan.Gone) + plan.AlreadyGone
+	return ownership.Share(gone, gone+desired)
 }
 
 func (c *controller) create(ctx context.Context, b *fleet.Bundle, values map[string][]byte) error {
 	if err := c.writeValues(ctx, b, values); err != nil {
 		return err
 	}
+	// A new bundle has no deployments, so no removals either.
+	if b.Annotations == nil {
+		b.Annotations = map[string]string{}
+	}
+	b.Annotations[names.AnnotationSettledTargets] = ownership.TargetsDigest(&b.Spec)
 	made, err := c.Hub.Bundles.Create(ctx, b)
 	if err != nil {
 		return fmt.Errorf("creating bundle %s: %w", b.Name, err)

@@ -1,0 +1,276 @@
+package garbagecollector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
+)
+
+// taskKind is what is to be done.
+type taskKind uint8
+
+const (
+	// taskBundle judges deployments of a bundle.
+	taskBundle taskKind = iota
+	// taskRelease lets a deployment go that its agent has taken down.
+	taskRelease
+	// taskRepo and taskHelmOp judge the bundles of a GitRepo or HelmOp.
+	taskRepo
+	taskHelmOp
+	// taskCluster unregisters a cluster.
+	taskCluster
+	// taskNamespace sweeps a namespace whose cluster was unregistered.
+	taskNamespace
+	taskContent
+	taskSecret
+)
+
+// String returns the kind's name in logs and metrics.
+func (k taskKind) String() string {
+	return [...]string{"gc-bundles", "gc-releases", "gc-gitrepos", "gc-helmops", "gc-clusters", "gc-namespaces", "gc-contents", "gc-secrets"}[k]
+}
+
+// priority is that of a task nothing more is known of.
+func (k taskKind) priority() ownership.Priority {
+	switch k {
+	case taskBundle, taskRelease:
+		return ownership.PriorityUntargeted
+	case taskRepo, taskHelmOp, taskCluster, taskNamespace:
+		return ownership.PriorityChildren
+	case taskContent, taskSecret:
+	}
+	return ownership.PriorityLeftovers
+}
+
+// task is one thing to do. It is never done twice at once.
+type task struct {
+	kind taskKind
+	key  kube.Key
+}
+
+func taskOf(kind taskKind, id ownership.ID) task {
+	if id.Kind == ownership.KindHelmOp {
+		kind = taskHelmOp
+	}
+	return task{kind, kube.Key{Namespace: id.Namespace(), Name: id.Name()}}
+}
+
+// Back-off of tasks that fail: it doubles with each failure in a row.
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 2 * time.Minute
+)
+
+// taskQueue hands out tasks by priority, and in their order within one.
+type taskQueue struct {
+	lanes *lanes
+	queue workqueue.TypedRateLimitingInterface[task]
+	do    func(context.Context, task) (time.Duration, error)
+	log   logrus.FieldLogger
+	// observe is told of every run of a task.
+	observe map[taskKind]func(time.Duration, error)
+	now     func() time.Time
+}
+
+func newTaskQueue(l *lanes) *taskQueue {
+	plain := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[task]{Name: "gc", Queue: l})
+	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[task]{Name: "gc", Queue: plain})
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[task](minBackoff, maxBackoff)
+	return &taskQueue{
+		lanes: l,
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[task]{Name: "gc", DelayingQueue: delaying}),
+	}
+}
+
+// add has the task done, also if it waits after a failure.
+func (q *taskQueue) add(t task, p ownership.Priority) {
+	q.lanes.want(t, p)
+	q.queue.Add(t)
+}
+
+// run does tasks until ctx ends and every worker has returned.
+func (q *taskQueue) run(ctx context.Context, workers int) {
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for q.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	q.queue.ShutDown()
+	running.Wait()
+}
+
+func (q *taskQueue) next(ctx context.Context) bool {
+	t, shutdown := q.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer q.queue.Done(t)
+	if ctx.Err() != nil {
+		return false
+	}
+	started := q.now()
+	again, err := q.try(ctx, t)
+	q.observe[t.kind](q.now().Sub(started), err)
+	q.after(ctx, t, again, err)
+	return true
+}
+
+func (q *taskQueue) try(ctx context.Context, t task) (again time.Duration, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			q.logOf(t).WithField("stack", string(debug.Stack())).Error("Task panicked")
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return q.do(ctx, t)
+}
+
+// after decides when the task is done again.
+func (q *taskQueue) after(ctx context.Context, t task, again time.Duration, err error) {
+	var wait *kube.WaitError
+	switch {
+	case err == nil:
+		q.queue.Forget(t)
+		if again > 0 {
+			q.queue.AddAfter(t, again)
+		}
+	case ctx.Err() != nil:
+		// Stopping: what was cut short is found again at the next start.
+	case errors.As(err, &wait):
+		q.queue.Forget(t)
+		q.queue.AddAfter(t, wait.After)
+	default:
+		if seconds, asked := apierrors.SuggestsClientDelay(err); asked && seconds > 0 {
+			q.logOf(t).WithError(err).Warn("The API server asks to wait")
+			q.queue.AddAfter(t, time.Duration(seconds)*time.Second)
+			return
+		}
+		if apierrors.IsConflict(err) {
+			q.logOf(t).WithError(err).Debug("Decided on an old state, trying again")
+		} else {
+			q.logOf(t).WithError(err).Warn("Task failed, trying again")
+		}
+		q.queue.AddRateLimited(t)
+	}
+}
+
+func (q *taskQueue) logOf(t task) logrus.FieldLogger {
+	return q.log.WithFields(logrus.Fields{"controller": t.kind.String(), "namespace": t.key.Namespace, "name": t.key.Name})
+}
+
+// lanes keeps waiting tasks by priority. It is the storage of a workqueue,
+// which says under its own lock what waits; how urgent that is comes before.
+type lanes struct {
+	now func() time.Time
+
+	mu sync.Mutex
+	// wanted is how urgent a task is that was added and not handed out.
+	wanted map[task]ownership.Priority
+	// standing is the lane where a waiting task stands. Where a lane holds it
+	// in addition, from before it became more urgent, that does not count.
+	standing map[task]ownership.Priority
+	since    map[task]time.Time
+	queues   [ownership.Priorities][]task
+}
+
+func newLanes(now func() time.Time) *lanes {
+	return &lanes{
+		now: now, wanted: map[task]ownership.Priority{}, standing: map[task]ownership.Priority{}, since: map[task]time.Time{},
+	}
+}
+
+// want says how urgent a task is, before it is added. The most urgent word
+// counts until the task is handed out.
+func (l *lanes) want(t task, p ownership.Priority) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have, ok := l.wanted[t]; !ok || p < have {
+		l.wanted[t] = p
+	}
+	if _, ok := l.since[t]; !ok {
+		l.since[t] = l.now()
+	}
+}
+
+// Touch moves a waiting task forward that became more urgent.
+func (l *lanes) Touch(t task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lane, ok := l.standing[t]; ok && l.priorityOf(t) < lane {
+		l.stand(t)
+	}
+}
+
+// Push takes a task in.
+func (l *lanes) Push(t task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.since[t]; !ok {
+		l.since[t] = l.now()
+	}
+	l.stand(t)
+}
+
+// Len returns how many tasks wait.
+func (l *lanes) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.standing)
+}
+
+// Pop hands out the most urgent task.
+func (l *lanes) Pop() (t task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.queues {
+		for len(l.queues[p]) > 0 {
+			t, l.queues[p] = l.queues[p][0], l.queues[p][1:]
+			if lane, ok := l.standing[t]; ok && int(lane) == p {
+				delete(l.standing, t)
+				delete(l.wanted, t)
+				delete(l.since, t)
+				return t
+			}
+		}
+	}
+	return task{}
+}
+
+func (l *lanes) stand(t task) {
+	p := l.priorityOf(t)
+	l.standing[t] = p
+	l.queues[p] = append(l.queues[p], t)
+}
+
+func (l *lanes) priorityOf(t task) ownership.Priority {
+	if p, ok := l.wanted[t]; ok {
+		return p
+	}
+	return t.kind.priority()
+}
+
+// waiting returns how many tasks of each priority wait, and for how long the
+// oldest has.
+func (l *lanes) waiting() (depth [ownership.Priorities]int, oldest [ownership.Priorities]time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for t, p := range l.standing {
+		depth[p]++
+		oldest[p] = max(oldest[p], now.Sub(l.since[t]))
+	}
+	return depth, oldest
+}
