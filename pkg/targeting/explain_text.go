@@ -44,18 +44,26 @@ func (e Explanation) Why() string {
 		}
 		return e.Decision.Message + ": " + clausesText(e.Targets)
 	}
-	var deciding []Clause
-	for _, c := range slices.Concat(e.Targets, e.Restrictions) {
-		// Of a match, what permits it is not worth a word; of a doubt it may be the reason.
-		if c.Decides && (c.Answer == AnswerUnknown) == (e.Decision.Outcome == Unknown) && !(c.isRestriction() && c.Answer == AnswerYes) {
-			deciding = append(deciding, c)
-		}
+	text := clausesText(e.deciding(e.Targets))
+	if open := e.deciding(e.Restrictions); e.Decision.Outcome == Unknown && text == "" {
+		text = clausesText(open)
 	}
-	text := clausesText(deciding)
 	if e.Decision.Outcome == Excluded {
 		text += ": doNotDeploy"
 	}
 	return text
+}
+
+// deciding returns the clauses that the decision rests on. A doubt rests on
+// what is in doubt alone.
+func (e Explanation) deciding(clauses []Clause) []Clause {
+	var found []Clause
+	for _, c := range clauses {
+		if c.Decides && (c.Answer == AnswerUnknown) == (e.Decision.Outcome == Unknown) {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 func (c Clause) isRestriction() bool { return strings.HasPrefix(c.Field, restrictionField) }

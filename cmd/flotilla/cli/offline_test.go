@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func run(t *testing.T, in string, args ...string) output {
 	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	var stdout, stderr bytes.Buffer
-	cmd := command()
+	cmd := command("")
 	cmd.SetIn(strings.NewReader(in))
 	cmd.SetOut(&stdout)
 	cmd.SetErr(&stderr)
@@ -65,7 +65,7 @@ func objects(t *testing.T, text string) []*unstructured.Unstructured {
 	return found
 }
 
-func labels(t *testing.T, text string) []string {
+func objectNames(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
 	for _, o := range objects(t, text) {
@@ -107,7 +107,7 @@ func TestBundle(t *testing.T) {
 	if got.failure != nil || got.err != "" {
 		t.Fatalf("%v: %s", got.failure, got.err)
 	}
-	if diff := cmp.Diff([]string{"Bundle ws/shop-plain", "Bundle ws/shop-web"}, labels(t, got.out)); diff != "" {
+	if diff := cmp.Diff([]string{"Bundle ws/shop-plain", "Bundle ws/shop-web"}, objectNames(t, got.out)); diff != "" {
 		t.Fatal(diff)
 	}
 	for _, b := range objects(t, got.out) {
@@ -230,7 +230,7 @@ func TestRender(t *testing.T) {
 				t.Fatalf("%v: %s", got.failure, got.err)
 			}
 			want := []string{"ConfigMap default/a", "ConfigMap default/b", "Deployment shop/web"}
-			if diff := cmp.Diff(want, labels(t, got.out)); diff != "" {
+			if diff := cmp.Diff(want, objectNames(t, got.out)); diff != "" {
 				t.Error(diff)
 			}
 			if n := replicas(t, got); n != test.replicas {
@@ -251,7 +251,7 @@ func TestRender(t *testing.T) {
 		if got.failure == nil || !strings.Contains(got.failure.Error(), "bundle shop-web: not deployed to the cluster: ") {
 			t.Errorf("got %v", got.failure)
 		}
-		if diff := cmp.Diff([]string{"ConfigMap default/a", "ConfigMap default/b"}, labels(t, got.out)); diff != "" {
+		if diff := cmp.Diff([]string{"ConfigMap default/a", "ConfigMap default/b"}, objectNames(t, got.out)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -305,7 +305,7 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 			check(sub)
 		}
 	}
-	check(command())
+	check(command(""))
 	if got := run(t, "", "--help"); got.failure != nil || !strings.Contains(got.out, "flotilla bundle") {
 		t.Errorf("got %v: %s", got.failure, got.out)
 	}

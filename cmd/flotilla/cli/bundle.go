@@ -1,8 +1,7 @@
-package main
+package cli
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +34,9 @@ func bundleCommand() *cobra.Command {
 		Long: `Print the Bundles that a GitRepo makes of a folder, as YAML sorted by name.
 
 DIR is the root of the repository; the flags are fields of the GitRepo. Helm values are printed as they are, which the
-manager keeps in Secrets. Charts that a fleet.yaml names by a URL are downloaded.`,
+manager keeps in Secrets. Charts that a fleet.yaml names by a URL are downloaded.
+
+The exit code is 0 if all of the folder could be read, 1 if something is wrong with it, and 2 for any other error.`,
 		Example: `  # The whole repository
   flotilla bundle --name shop .
 
@@ -159,8 +160,8 @@ func printDocument(out io.Writer, value any) error {
 	return err
 }
 
-// reportFindings writes what was found, one finding a line, and returns an error
-// if something is missing from the result.
+// reportFindings writes what was found, one finding a line, and answers no if
+// something is missing from the result.
 func reportFindings(out io.Writer, result bundlereader.Result) error {
 	for _, finding := range result.Findings {
 		fmt.Fprintf(out, "%s: %s\n", strings.ToLower(string(finding.Severity)), finding)
@@ -170,11 +171,11 @@ func reportFindings(out io.Writer, result bundlereader.Result) error {
 	}
 	switch {
 	case len(result.Failed) > 0:
-		return fmt.Errorf("%d folders could not be read: %s", len(result.Failed), strings.Join(result.Failed, ", "))
+		return &noError{fmt.Sprintf("%d folders could not be read: %s", len(result.Failed), strings.Join(result.Failed, ", "))}
 	case len(result.EmptyPaths) > 0:
-		return fmt.Errorf("%d paths match nothing: %s", len(result.EmptyPaths), strings.Join(result.EmptyPaths, ", "))
+		return &noError{fmt.Sprintf("%d paths match nothing: %s", len(result.EmptyPaths), strings.Join(result.EmptyPaths, ", "))}
 	case len(result.Bundles) == 0:
-		return errors.New("no bundle was found")
+		return &noError{"no bundle was found"}
 	default:
 		return nil
 	}

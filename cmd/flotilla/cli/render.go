@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -43,7 +43,10 @@ there at all, its customizations and templates are applied. Without, it is rende
 whatever its targets say.
 
 No cluster is asked: lookups of templates find nothing, and values that come from objects of the cluster (valuesFrom)
-are missing.`,
+are missing.
+
+The exit code is 0 if every bundle could be rendered, 1 if one could not or is not deployed to the cluster, and 2 for any
+other error.`,
 		Example: `  # With the bundle's own options
   flotilla render --bundle bundle.yaml
 
@@ -90,7 +93,10 @@ func (f *renderFlags) run(cmd *cobra.Command) error {
 			}
 		}
 	}
-	return errors.Join(failed...)
+	if len(failed) > 0 {
+		return &noError{errors.Join(failed...).Error()}
+	}
+	return nil
 }
 
 // parseBundles reads the Bundles of a YAML stream.

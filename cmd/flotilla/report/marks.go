@@ -1,0 +1,116 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// Mark is a person's word about the removals of an object.
+type Mark string
+
+// Marks.
+const (
+	// MarkHold holds them.
+	MarkHold Mark = "hold"
+	// MarkRelease lets what is held go, and ends a hold.
+	MarkRelease Mark = "release"
+	// MarkUnhold ends a hold, and lets nothing go that the brake holds.
+	MarkUnhold Mark = "unhold"
+)
+
+// Marks says what became of marks.
+type Marks struct {
+	TypeMeta
+	Objects []Marked `json:"objects"`
+}
+
+// Marked is an object on which a mark was put.
+type Marked struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Mark      Mark   `json:"mark"`
+	// Changed says that the object was not marked like that before.
+	Changed bool `json:"changed"`
+	// Refused says that the mark would not do what it is for; Message says why.
+	Refused bool `json:"refused,omitempty"`
+	// Message says to a person what follows from it.
+	Message string `json:"message"`
+}
+
+// NewMarks returns an empty list.
+func NewMarks() Marks { return Marks{TypeMeta: typeOf("Marks"), Objects: []Marked{}} }
+
+// Put changes the annotations of the object as the mark asks, and says what
+// follows. The object must be a copy. conditions are those of its status.
+func Put(mark Mark, obj metav1.Object, conditions []fleet.Condition, now time.Time) Marked {
+	m := Marked{Namespace: obj.GetNamespace(), Name: obj.GetName(), Mark: mark}
+	hold, _ := holdOf("", obj, conditions)
+	if mark == MarkRelease && hold.Pruning && !hold.Hand {
+		switch hold.Reason {
+		case fleet.ReasonHeldByUser:
+			m.Refused, m.Message = true, fmt.Sprintf("held by a hold on GitRepo %s: release that", obj.GetLabels()[names.LabelRepoName])
+			return m
+		case fleet.ReasonKindLeaving:
+			m.Refused, m.Message = true, hold.Message
+			return m
+		}
+	}
+	annotations := map[string]string{}
+	for k, v := range obj.GetAnnotations() {
+		annotations[k] = v
+	}
+	switch mark {
+	case MarkHold:
+		m.Changed = !hold.Hand
+		annotations[names.AnnotationHold] = "true"
+		// Who holds now has not let go what was held before.
+		delete(annotations, names.AnnotationReleaseHeld)
+		m.Message = "held: nothing of it goes because of edited targets, clusters that no longer match, or a folder that is gone"
+	case MarkUnhold:
+		m.Changed = hold.Hand
+		delete(annotations, names.AnnotationHold)
+		m.Message = "no longer held by hand: what is due goes, as far as the brake lets it"
+		if !hold.Hand {
+			m.Message = "nobody holds it by hand"
+		}
+	case MarkRelease:
+		m.Changed = hold.Hand || hold.Pruning && !hold.Releasing
+		delete(annotations, names.AnnotationHold)
+		m.Message = "nothing of it is held"
+		if hold.Hand {
+			m.Message = "no longer held by hand"
+		}
+		if hold.Pruning && !hold.Releasing {
+			annotations[names.AnnotationReleaseHeld] = now.UTC().Format(time.RFC3339)
+			m.Message = "released: " + strings.TrimSuffix(hold.Message, ".")
+		}
+		if hold.Releasing {
+			m.Message = "released before: the garbage collector has yet to act on it"
+		}
+	}
+	obj.SetAnnotations(annotations)
+	return m
+}
+
+// Yes says that every mark does what it is for.
+func (m Marks) Yes() bool {
+	return !slices.ContainsFunc(m.Objects, func(o Marked) bool { return o.Refused })
+}
+
+// WriteText writes a line for every object.
+func (m Marks) WriteText(out io.Writer) error {
+	var lines []string
+	for _, o := range m.Objects {
+		lines = append(lines, fmt.Sprintf("%s/%s: %s", strings.ToLower(o.Kind), o.Name, o.Message))
+	}
+	return writeLines(out, lines)
+}
