@@ -71,10 +71,12 @@ func Removing(bd *fleet.BundleDeployment, unregistered bool) Verdict {
 }
 
 // adoptable says whether a BundleDeployment that is being deleted may be let
-// go with its release in place: nothing but our finalizer keeps it, and its
-// agent has not begun to remove anything. An agent says so before it begins.
+// go with its release in place: our finalizer keeps it, and its agent has not
+// begun to remove anything. An agent says so before it begins.
 func adoptable(bd *fleet.BundleDeployment) bool {
-	return slices.Contains(bd.Finalizers, names.FinalizerDeployment) && removed(bd) == nil
+	c := removed(bd)
+	begun := c != nil && (c.Status == metav1.ConditionTrue || c.Reason == fleet.ReasonUninstalling)
+	return slices.Contains(bd.Finalizers, names.FinalizerDeployment) && !begun
 }
 
 // confirmed says whether the agent has reported that everything of the

@@ -181,6 +181,14 @@ func (c *controller) readReach(ctx context.Context, w *world, clusters map[kube.
 	if delete(workspaces, w.Bundle.Namespace); len(workspaces) == 0 {
 		return nil
 	}
+	leaves, err := c.kindLeaves(ctx, c.Hub.BundleNamespaceMappings.Resource.Plural)
+	if err != nil {
+		return err
+	}
+	if leaves {
+		w.reach = unknownReach(w.Bundle)
+		return nil
+	}
 	mappings, err := c.Hub.BundleNamespaceMappings.List(ctx, w.Bundle.Namespace, nil)
 	if err != nil {
 		return fmt.Errorf("confirming bundle namespace mappings: %w", err)
@@ -203,8 +211,15 @@ func (c *controller) readGroups(ctx context.Context, w *world, clusters map[kube
 		g, ok := groups[namespace]
 		return g, ok
 	}
+	uses := usesGroups(w.Bundle)
+	if uses {
+		// Groups that go with their definition are not known to be unwanted.
+		if leaves, err := c.kindLeaves(ctx, c.Hub.ClusterGroups.Resource.Plural); err != nil || leaves {
+			return err
+		}
+	}
 	for namespace := range namespacesOf(clusters) {
-		if !usesGroups(w.Bundle) {
+		if !uses {
 			groups[namespace] = nil
 			continue
 		}
