@@ -31,8 +31,13 @@ type QueueOptions struct {
 	// Workers is how many keys are reconciled at once; 4.
 	Workers int
 	// Window is the shortest time between two runs of a key that Coalesce
-	// wakes; 50 ms.
-	Window time.Duration
+	// wakes; 50 ms. It doubles up to MaxWindow while each run has to do with
+	// many events; without MaxWindow it stays.
+	Window, MaxWindow time.Duration
+	// Rate is how many runs a second Coalesce wakes of all keys together, but
+	// for the first few dozen after a pause; no limit if zero. Keys wait for
+	// their turn.
+	Rate int
 	// MinBackoff and MaxBackoff bound the wait after a failure, which doubles
 	// with each failure of the key in a row; 100 ms and 2 min.
 	MinBackoff, MaxBackoff time.Duration
@@ -48,8 +53,8 @@ type Queue struct {
 	opts  QueueOptions
 	queue workqueue.TypedRateLimitingInterface[Key]
 
-	mu      sync.Mutex
-	lastRun map[Key]time.Time
+	mu   sync.Mutex
+	pace *pace
 }
 
 // NewQueue returns a queue that does nothing until Run.
@@ -67,7 +72,7 @@ func NewQueue(opts QueueOptions) *Queue {
 		opts: opts,
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(limiter,
 			workqueue.TypedRateLimitingQueueConfig[Key]{Name: opts.Name, Clock: opts.Clock}),
-		lastRun: map[Key]time.Time{},
+		pace: newPace(opts.Window, opts.MaxWindow, opts.Rate),
 	}
 }
 
@@ -89,13 +94,11 @@ func (q *Queue) WakeAfter(key Key, d time.Duration) { q.queue.AddAfter(key, d) }
 // window.
 func (q *Queue) Coalesce(key Key) {
 	q.mu.Lock()
-	last, ran := q.lastRun[key]
+	after, due := q.pace.event(key, q.opts.Clock.Now())
 	q.mu.Unlock()
-	if !ran {
-		q.queue.Add(key)
-		return
+	if due {
+		q.queue.AddAfter(key, after)
 	}
-	q.queue.AddAfter(key, last.Add(q.opts.Window).Sub(q.opts.Clock.Now()))
 }
 
 // Len returns how many keys wait for a worker.
@@ -125,29 +128,15 @@ func (q *Queue) next(ctx context.Context) bool {
 		return false
 	}
 	started := q.opts.Clock.Now()
-	q.ran(key, started)
+	q.mu.Lock()
+	q.pace.runs(key, started)
+	q.mu.Unlock()
 	recheck, err := q.reconcile(ctx, key)
 	if q.opts.Observe != nil {
 		q.opts.Observe(q.opts.Clock.Since(started), err)
 	}
 	q.after(ctx, key, recheck, err)
 	return true
-}
-
-// ran notes the time of a run and forgets runs that are older than a window:
-// they no longer hold anything back.
-func (q *Queue) ran(key Key, now time.Time) {
-	const sweepAt = 4096
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.lastRun) >= sweepAt {
-		for k, t := range q.lastRun {
-			if now.Sub(t) > q.opts.Window {
-				delete(q.lastRun, k)
-			}
-		}
-	}
-	q.lastRun[key] = now
 }
 
 func (q *Queue) reconcile(ctx context.Context, key Key) (recheck time.Duration, err error) {

@@ -1,0 +1,117 @@
+package kube
+
+import "time"
+
+// pace decides when a key runs that events wake: a lone event at once, the rest
+// of a storm together.
+//
+// Between two runs of a key lies a window. It grows while each run has to do
+// with many events, and shrinks again when they get fewer. Over all keys, runs
+// keep to a rate: where the keys are too many for it, each waits for its turn
+// and collects what comes meanwhile.
+type pace struct {
+	window, maxWindow time.Duration
+	// every is the time between two turns; zero if there is no rate. slack is
+	// how far turns may run ahead of it.
+	every, slack time.Duration
+	// turn is the latest turn that was given.
+	turn time.Time
+
+	keys    map[Key]*paced
+	sweepAt int
+}
+
+// paced is what is known of one key.
+type paced struct {
+	// ran is when it last ran, the zero time if never; due when it will.
+	ran, due time.Time
+	window   time.Duration
+	// events are those since it last ran.
+	events int
+}
+
+const (
+	// A run for so many events makes the window grow, one for so few shrink.
+	manyEvents, fewEvents = 5, 2
+	// turnsAhead is how many runs a queue that was idle may do at once.
+	turnsAhead = 64
+	minSweep   = 4096
+)
+
+func newPace(window, maxWindow time.Duration, rate int) *pace {
+	p := &pace{window: window, maxWindow: max(window, maxWindow), keys: map[Key]*paced{}, sweepAt: minSweep}
+	if rate > 0 {
+		p.every = time.Second / time.Duration(rate)
+		p.slack = turnsAhead * p.every
+	}
+	return p
+}
+
+// event notes an event and returns after how much time the key is to run;
+// false if that was said before.
+func (p *pace) event(key Key, now time.Time) (time.Duration, bool) {
+	k := p.key(key, now)
+	if k.events++; k.events > 1 && k.due.After(now) {
+		return 0, false
+	}
+	if now.Sub(k.ran) >= 2*k.window {
+		// It was quiet for long enough to begin anew.
+		k.window = p.window
+	}
+	k.due = latest(now, k.ran.Add(k.window), p.nextTurn(now))
+	return k.due.Sub(now), true
+}
+
+// nextTurn gives away the next turn.
+func (p *pace) nextTurn(now time.Time) time.Time {
+	if p.every == 0 {
+		return now
+	}
+	p.turn = latest(p.turn, now.Add(-p.slack)).Add(p.every)
+	return p.turn
+}
+
+// runs notes that the key begins to run.
+func (p *pace) runs(key Key, now time.Time) {
+	k := p.key(key, now)
+	switch {
+	case k.events >= manyEvents:
+		k.window = min(2*k.window, p.maxWindow)
+	case k.events <= fewEvents:
+		k.window = max(k.window/2, p.window)
+	}
+	k.ran, k.events = now, 0
+}
+
+func (p *pace) key(key Key, now time.Time) *paced {
+	k := p.keys[key]
+	if k == nil {
+		p.sweep(now)
+		k = &paced{window: p.window}
+		p.keys[key] = k
+	}
+	return k
+}
+
+// sweep forgets keys whose last run holds nothing back any more.
+func (p *pace) sweep(now time.Time) {
+	if len(p.keys) < p.sweepAt {
+		return
+	}
+	for key, k := range p.keys {
+		if k.events == 0 && now.Sub(k.ran) > 2*p.maxWindow {
+			delete(p.keys, key)
+		}
+	}
+	p.sweepAt = max(minSweep, 2*len(p.keys))
+}
+
+func latest(times ...time.Time) time.Time {
+	var last time.Time
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
