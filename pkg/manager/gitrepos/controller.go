@@ -9,6 +9,7 @@ package gitrepos
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"sync"
@@ -150,16 +151,19 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	}
 	next := schedule(repo, st, c.Clock.Now())
 	var tree fs.FS
+	var away error
 	if next.due {
-		if st, tree, err = c.fetch(ctx, repo, st, request); err != nil {
-			return st, 0, err
+		st, tree, away = c.fetch(ctx, repo, st, request)
+		if away != nil && !st.current(repo) {
+			return st, 0, away
 		}
 		next = schedule(repo, st, c.Clock.Now())
 	}
+	// A repository that cannot be asked holds up nothing that its last commit is enough for, such as other targets.
 	checks := c.askedChecks(kube.KeyOf(repo))
 	again, in := st.retryDue(c.Clock.Now())
 	if st.upToDate(repo, checks) && !again {
-		return st, sooner(next.in, in), nil
+		return st, sooner(next.in, in), away
 	}
 	// Whatever fails from here on is tried again.
 	st.brought = ""
@@ -171,5 +175,5 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	st.checks = checks
 	st, err = c.bring(ctx, repo, st, tree)
 	_, in = st.retryDue(c.Clock.Now())
-	return st, sooner(next.in, in), err
+	return st, sooner(next.in, in), errors.Join(away, err)
 }

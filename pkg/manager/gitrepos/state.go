@@ -134,10 +134,15 @@ type turn struct {
 	in  time.Duration
 }
 
+// current says whether the newest commit is of what the GitRepo asks for now.
+func (s state) current(repo *fleet.GitRepo) bool {
+	return s.commit != "" && s.source == sourceKey(repo) && s.force == repo.Spec.ForceSyncGeneration
+}
+
 // schedule computes when the repository is to be asked. Without polling it is
 // asked when something about the request changes, and else never.
 func schedule(repo *fleet.GitRepo, s state, now time.Time) turn {
-	if s.commit == "" || s.source != sourceKey(repo) || s.force != repo.Spec.ForceSyncGeneration {
+	if !s.current(repo) {
 		return turn{due: true}
 	}
 	if repo.Spec.DisablePolling {
