@@ -127,7 +127,13 @@ type Plan struct {
 	// Problem is what is wrong with the bundle's rolloutStrategy: field and
 	// message. Until it is put right no cluster gets anything new.
 	Problem string
+
+	layout layout
 }
+
+// PartitionOf returns the index in Partitions of the target at index i of the
+// world that the plan was made for.
+func (p *Plan) PartitionOf(i int, t *Target) int { return p.layout.partitionOf(i, t) }
 
 // PartitionState is how far a partition is.
 type PartitionState struct {

@@ -36,7 +36,7 @@ func newPlanner(w World) *planner {
 	var l limits
 	p.maxNew = maxNew
 	p.layout = layOut(&w, &strategy, threshold, &l)
-	p.plan.Partitions = p.layout.states
+	p.plan.layout, p.plan.Partitions = p.layout, p.layout.states
 	p.plan.MaxUnavailable = l.of("maxUnavailable", len(w.Targets), strategy.MaxUnavailable)
 	p.plan.MaxUnavailablePartitions = l.of("maxUnavailablePartitions", len(p.layout.states),
 		strategy.MaxUnavailablePartitions, defaultMaxUnavailablePartitions())

@@ -69,9 +69,9 @@ func (b *book) news(plan rollout.Plan) (changed []status.Target, gone []string) 
 	}
 	for i := range b.targets {
 		t, e := &b.targets[i], &b.entries[i]
-		told := status.Target{Cluster: e.id, DeploymentID: t.DeploymentID}
+		told := status.Target{Cluster: e.id, DeploymentID: t.DeploymentID, Partition: plan.PartitionOf(i, t)}
 		if step, is := held[i]; is {
-			told.Held = step.Message
+			told.Held, told.Reason = step.Message, string(step.Reason)
 			told.Invalid = step.Reason == rollout.ReasonInvalidOptions || step.Reason == rollout.ReasonNameConflict
 		}
 		if !e.telled || e.told != told {
@@ -80,7 +80,7 @@ func (b *book) news(plan rollout.Plan) (changed []status.Target, gone []string) 
 		}
 	}
 	for key, message := range b.undecided {
-		changed = append(changed, status.Target{Cluster: key.String(), Held: message})
+		changed = append(changed, status.Target{Cluster: key.String(), Held: message, Partition: -1})
 	}
 	for key := range b.gone {
 		gone = append(gone, key.String())

@@ -39,6 +39,8 @@ type Deps struct {
 	Parallel int
 	// Observe, if set, is told of every reconcile.
 	Observe func(controller string) func(time.Duration, error)
+	// Account, if set, is given how to count the status of bundles anew.
+	Account func(kube.Account)
 }
 
 type controller struct {
@@ -95,8 +97,12 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
 		Name: "bundles-status", Reconcile: c.report, Log: deps.Log, Workers: deps.Workers, Observe: deps.Observe("bundles-status"),
+		MaxWindow: maxStatusWindow,
 	})
 	c.wake()
+	if deps.Account != nil {
+		deps.Account(c.account())
+	}
 	return func(ctx context.Context) {
 		var queues sync.WaitGroup
 		queues.Go(func() { c.targets.Run(ctx) })

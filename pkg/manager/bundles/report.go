@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -13,6 +14,10 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
+
+// maxStatusWindow is how long the status of a bundle may collect changes while
+// many of its deployments keep changing. A lone change shows at once.
+const maxStatusWindow = time.Second
 
 // outcome is what the last reconcile of a bundle's targets came to, for its
 // status to tell.
@@ -29,10 +34,27 @@ type outcome struct {
 	newlyCreated                                    int
 }
 
+// facts returns what the bundle's status follows from, beside its deployments
+// and targets.
+func (o *outcome) facts(b *fleet.Bundle, now metav1.Time) status.BundleFacts {
+	facts := status.BundleFacts{
+		Bundle: b, Known: o.known, Generation: o.generation, Problems: o.problems, Err: o.err,
+		ResourcesSHA256: o.resources, Now: now,
+	}
+	if o.partitions != nil {
+		facts.Rollout = &status.Rollout{
+			Partitions: o.partitions, Unavailable: o.unavailable, MaxUnavailable: o.maxUnavailable,
+			UnavailablePartitions: o.unavailablePartitions, MaxUnavailablePartitions: o.maxUnavailablePartitions,
+			NewlyCreated: o.newlyCreated,
+		}
+	}
+	return facts
+}
+
 // fail remembers why the bundle could not be looked at. What was known of its
 // targets stands.
 func (c *controller) fail(key kube.Key, err error) {
-	o, _ := c.rollups.get(key)
+	o := c.rollups.get(key)
 	if o.known = true; kube.IsPermanent(err) {
 		o.problems = []string{err.Error()}
 	} else {
@@ -42,7 +64,22 @@ func (c *controller) fail(key kube.Key, err error) {
 	c.status.Coalesce(key)
 }
 
-// report rolls the bundle's deployments up into its status.
+// rollUp has the status show what a deployment says.
+func (c *controller) rollUp(e kube.Event[*fleet.BundleDeployment]) {
+	for _, bundle := range c.rollups.deployment(e) {
+		c.status.Coalesce(bundle)
+	}
+}
+
+// rollUpReach has the status show whether a cluster's agent is there.
+func (c *controller) rollUpReach(e kube.Event[*fleet.Cluster]) {
+	for _, bundle := range c.rollups.cluster(e, c.eachOn) {
+		c.status.Coalesce(bundle)
+	}
+}
+
+// report writes the status of the bundle where it says something else than it
+// should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
 	b, err := c.bundles.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
@@ -51,24 +88,21 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	if err != nil {
 		return 0, fmt.Errorf("reading bundle: %w", err)
 	}
-	deployments, err := c.deployments.GetByIndex(kube.DeploymentsByBundle, key.String())
-	if err != nil {
-		return 0, fmt.Errorf("listing deployments: %w", err)
+	now := c.rollups.status(b, metav1.NewTime(c.Clock.Now()))
+	if equality.Semantic.DeepEqual(b.Status, now) {
+		return 0, nil
 	}
-	o, targets := c.rollups.get(key)
-	after := b.DeepCopy()
-	after.Status = status.ForBundle(status.BundleFacts{
-		Bundle: b, Deployments: deployments,
-		Known: o.known, Generation: o.generation, Targets: targets, Problems: o.problems, Err: o.err,
-		ResourcesSHA256: o.resources, Now: metav1.NewTime(c.Clock.Now()),
-	})
-	if _, err := c.Hub.Bundles.PatchStatus(ctx, b, after); err != nil {
-		if apierrors.IsNotFound(err) {
-			return 0, nil
-		}
+	// Without the spec, which is large and none of the status' business.
+	before := &fleet.Bundle{TypeMeta: b.TypeMeta, ObjectMeta: b.ObjectMeta, Status: b.Status}
+	after := &fleet.Bundle{TypeMeta: b.TypeMeta, ObjectMeta: b.ObjectMeta, Status: now}
+	switch _, err := c.Hub.Bundles.PatchStatus(ctx, before, after); {
+	case err == nil:
+		c.announce(before, after)
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		// The event of what became of it brings the status up again.
+	default:
 		return 0, fmt.Errorf("writing status: %w", err)
 	}
-	c.announce(b, after)
 	return 0, nil
 }
 

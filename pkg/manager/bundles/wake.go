@@ -43,6 +43,8 @@ func (c *controller) wakeWhole(key kube.Key) {
 }
 
 func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
+	// Also where somebody else wrote the status, or where ours came too late.
+	c.status.Coalesce(kube.KeyOf(e.Object()))
 	// What differs is found by comparing the bundle with its book.
 	if e.Old == nil || e.New == nil || e.Old.UID != e.New.UID || e.Old.Generation != e.New.Generation ||
 		!maps.Equal(e.Old.Labels, e.New.Labels) || (e.New.DeletionTimestamp != nil) != (e.Old.DeletionTimestamp != nil) {
@@ -54,12 +56,12 @@ func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
 // that the bundle decides, or that its roll-out waits for. The rest of what an
 // agent reports concerns the status alone.
 func (c *controller) onDeployment(e kube.Event[*fleet.BundleDeployment]) {
+	c.rollUp(e)
 	bd := e.Object()
 	key := kube.BundleOf(bd)
 	if key.Name == "" {
 		return
 	}
-	c.status.Coalesce(key)
 	cluster := kube.ClusterOf(bd)
 	switch {
 	case e.New == nil:
@@ -85,6 +87,7 @@ func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 		c.index.Set(e.New)
 	}
 	c.mu.Unlock()
+	c.rollUpReach(e)
 	mark := func(bundle kube.Key) {
 		c.marks.Add(bundle, part{cluster: key})
 		c.targets.Coalesce(bundle)

@@ -1,0 +1,24 @@
+package kube
+
+// Account is a sum that a controller keeps by events, and that can be counted
+// anew to see whether it is right.
+type Account struct {
+	// Kind is that of the objects whose status shows the sum.
+	Kind string
+	// Keys returns those objects.
+	Keys func() ([]Key, error)
+	// Mismatch counts anew and returns how the status of one object would have
+	// to change, as JSON; empty if it is right.
+	Mismatch func(key Key) (string, error)
+	// Repair replaces what was kept for one object by what is counted now.
+	Repair func(key Key) error
+}
+
+// KeysOf returns the keys of objects.
+func KeysOf[T Named](objects []T) []Key {
+	keys := make([]Key, 0, len(objects))
+	for _, o := range objects {
+		keys = append(keys, KeyOf(o))
+	}
+	return keys
+}
