@@ -75,12 +75,11 @@ func (a *allowance) waitsFor() string {
 		if !p.Begun || !p.blocks() {
 			continue
 		}
-		message := fmt.Sprintf("waiting for partition %q: %d of %d clusters are not up to date and ready, %d may be",
-			p.Name, p.Unfinished, p.Count, p.MaxUnavailable)
-		if more := a.plan.UnavailablePartitions - 1; more > 0 {
-			message += fmt.Sprintf("; and for %d more partitions, of which %d may wait", more, a.plan.MaxUnavailablePartitions)
+		whom := fmt.Sprintf("partition %q", p.Name)
+		if n := a.plan.UnavailablePartitions; n > 1 {
+			whom = fmt.Sprintf("%d partitions, %d of which may be unfinished; the first is %s", n, a.plan.MaxUnavailablePartitions, whom)
 		}
-		return message
+		return fmt.Sprintf("waiting for %s: %d of %d clusters are not up to date and ready, %d may be", whom, p.Unfinished, p.Count, p.MaxUnavailable)
 	}
 	return ""
 }
@@ -94,15 +93,15 @@ func (a *allowance) maxUnavailable(index int) string {
 }
 
 func (a *allowance) isFull(index int) string {
-	switch p := &a.plan.Partitions[index]; {
-	case p.MaxUnavailable == 0:
-		return "maxUnavailable is 0: no cluster that is available is changed"
-	case a.unavailable[index] >= p.MaxUnavailable:
-		return fmt.Sprintf("waiting for other clusters: %d of partition %q are unavailable or being changed, maxUnavailable allows %d",
-			a.unavailable[index], p.Name, p.MaxUnavailable)
+	p := &a.plan.Partitions[index]
+	n, most, where := a.begun, a.plan.MaxUnavailable, "in the bundle"
+	if a.unavailable[index] >= p.MaxUnavailable {
+		n, most, where = a.unavailable[index], p.MaxUnavailable, fmt.Sprintf("in partition %q", p.Name)
 	}
-	return fmt.Sprintf("waiting for other clusters: %d of the bundle are unavailable or being changed, maxUnavailable allows %d",
-		a.begun, a.plan.MaxUnavailable)
+	if most == 0 {
+		return fmt.Sprintf("maxUnavailable is 0 %s: no cluster that is available is changed", where)
+	}
+	return fmt.Sprintf("waiting for other clusters: %d unavailable or being changed %s, %d may be", n, where, most)
 }
 
 // maxNew says what clusters wait for that are to get a first deployment.
@@ -110,5 +109,5 @@ func (a *allowance) maxNew() string {
 	if a.limit == 0 {
 		return "maxNew is 0: no new deployments are made"
 	}
-	return fmt.Sprintf("waiting for other clusters: the agents of %d new deployments have not answered yet, maxNew allows %d", a.unanswered, a.limit)
+	return fmt.Sprintf("waiting for other clusters: agents have yet to answer on %d new deployments, maxNew is %d", a.unanswered, a.limit)
 }

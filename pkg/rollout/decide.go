@@ -2,6 +2,8 @@ package rollout
 
 import (
 	"slices"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
 
 // verdict is what is decided about a target.
@@ -123,31 +125,53 @@ func (p *planner) stage(t *Target) verdict {
 // steps turns verdicts into the plan.
 func (p *planner) steps() Plan {
 	plan := &p.plan
+	p.allocate()
 	for i := range p.open {
 		f := &p.open[i]
 		t := &p.Targets[f.index]
-		step := Step{Index: f.index, Target: *t, Reason: f.verdict.reason, Message: f.verdict.message}
 		switch f.verdict.action {
 		case keep:
 			plan.keep(f.index, t)
 		case create:
-			step.Deployment = desired(p.Bundle, t)
-			plan.Create = append(plan.Create, step)
+			plan.Create = append(plan.Create, p.step(f, desired(p.Bundle, t)))
 		case update:
-			step.Deployment = desired(p.Bundle, t)
-			plan.Update = append(plan.Update, step)
+			plan.Update = append(plan.Update, p.step(f, desired(p.Bundle, t)))
 		case hold:
-			plan.Hold = append(plan.Hold, step)
-			plan.Waits = plan.Waits || waits(step.Reason)
+			plan.Hold = append(plan.Hold, p.step(f, nil))
+			plan.Waits = plan.Waits || waits(f.verdict.reason)
 			if f.obstacle == "" && t.Existing != nil && lacksFinalizer(t) {
-				step.Reason, step.Message, step.Deployment = ReasonSettings, "", withFinalizer(t)
-				plan.Update = append(plan.Update, step)
+				plan.Update = append(plan.Update, Step{
+					Index: f.index, Target: *t, Reason: ReasonSettings, Deployment: withFinalizer(t),
+				})
 			}
 		}
 	}
 	slices.Sort(plan.Settled)
 	plan.NewlyCreated = len(plan.Create)
 	return *plan
+}
+
+func (p *planner) step(f *finding, bd *fleet.BundleDeployment) Step {
+	return Step{
+		Index: f.index, Target: p.Targets[f.index], Reason: f.verdict.reason, Message: f.verdict.message, Deployment: bd,
+	}
+}
+
+// allocate makes room for the steps: they are large, and can be thousands.
+func (p *planner) allocate() {
+	counts := map[action]int{}
+	for i := range p.open {
+		counts[p.open[i].verdict.action]++
+	}
+	plan := &p.plan
+	plan.Create, plan.Update, plan.Hold = room(counts[create]), room(counts[update]), room(counts[hold])
+}
+
+func room(n int) []Step {
+	if n == 0 {
+		return nil
+	}
+	return make([]Step, 0, n)
 }
 
 // keep counts a deployment that is right. It is settled unless an agent has yet

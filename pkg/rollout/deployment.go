@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -53,8 +54,12 @@ func differs(b *fleet.Bundle, t *Target) bool {
 	return !same(&have.StagedOptions, &t.Options) || !same(have.CorrectDrift, t.Options.CorrectDrift) || !same(&have.DependsOn, &b.Spec.DependsOn)
 }
 
-// same takes pointers: what they point to is compared, but not copied.
-func same[T any](a, b *T) bool { return a == b || equality.Semantic.DeepEqual(a, b) }
+// same says whether an API server would take the two for the same: empty lists
+// and none are. It takes pointers, and asks the faster question first: most of
+// what is compared is equal.
+func same[T any](a, b *T) bool {
+	return a == b || reflect.DeepEqual(a, b) || equality.Semantic.DeepEqual(a, b)
+}
 
 // lacksFinalizer says whether the target's deployment is without our finalizer
 // though the cluster has an agent that can confirm a removal. A cluster without

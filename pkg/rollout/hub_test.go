@@ -118,6 +118,7 @@ func (h *hub) target(n *node) Target {
 	t.ValuesHash = "values of " + t.DeploymentID
 	t.Options = fleet.BundleDeploymentOptions{
 		DefaultNamespace: "web", ForceSyncGeneration: h.force, Helm: &fleet.HelmOptions{Chart: t.DeploymentID},
+		CorrectDrift: h.bundle.Spec.CorrectDrift,
 	}
 	return t
 }

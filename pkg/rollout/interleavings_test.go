@@ -229,7 +229,8 @@ func (s *simulation) bundleRelabelled(*node) {
 	s.bundle = s.bundle.DeepCopy()
 	s.bundle.Labels = map[string]string{"team": fmt.Sprint(s.IntN(3)), "fleet.cattle.io/commit": fmt.Sprint(s.version)}
 	s.bundle.Spec.DependsOn = pick(s, nil, []fleet.BundleRef{{Name: "base"}})
-	s.tell("labels and dependencies of the bundle change")
+	s.bundle.Spec.CorrectDrift = pick(s, nil, &fleet.CorrectDrift{Enabled: true})
+	s.tell("labels, dependencies and drift correction of the bundle change")
 }
 
 // onCluster changes the cluster as an API server would: what the planner holds
@@ -304,7 +305,7 @@ func (s *simulation) tampered(n *node) {
 	if n.deployment == nil || n.deployment.DeletionTimestamp != nil {
 		return
 	}
-	how := s.IntN(4)
+	how := s.IntN(8)
 	n.change(func(bd *fleet.BundleDeployment) {
 		switch how {
 		case 0:
@@ -315,6 +316,14 @@ func (s *simulation) tampered(n *node) {
 			bd.Finalizers = nil
 		case 3:
 			bd.Spec.StagedDeploymentID = "mine"
+		case 4:
+			bd.Labels["mine"] = "too"
+		case 5:
+			bd.Spec.StagedOptions.DefaultNamespace = "mine"
+		case 6:
+			bd.Spec.ValuesHash = "mine"
+		case 7:
+			delete(bd.Labels, "fleet.cattle.io/cluster")
 		}
 	})
 	n.deliver()
@@ -375,8 +384,9 @@ func (s *simulation) inspect(w World, p Plan) error {
 			return fmt.Errorf("planning changes the world")
 		}
 	}
+	some := s.chance(2)
 	for _, i := range p.Settled {
-		w.Targets[i].Settled = true
+		w.Targets[i].Settled = !some || s.chance(2)
 	}
 	if short := Next(w); digest(short) != digest(p) {
 		return fmt.Errorf("with what is settled left out the plan is another:\n%s", digest(short))
@@ -490,7 +500,39 @@ func (s *simulation) arrived() error {
 			return fmt.Errorf("cluster %s was never moved", n.cluster.Name)
 		case n.announced() && !n.offline && !runs(bd):
 			return fmt.Errorf("cluster %s does not run what it should", n.cluster.Name)
+		default:
+			if err := s.asWanted(n, t); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// asWanted compares a deployment that has arrived with what was asked for, to
+// the last setting.
+func (s *simulation) asWanted(n *node, t Target) error {
+	have, b := n.deployment, s.bundle
+	want := fleet.BundleDeploymentSpec{
+		StagedDeploymentID: t.DeploymentID, StagedOptions: t.Options, DeploymentID: t.DeploymentID, Options: t.Options,
+		ValuesHash: t.ValuesHash, DependsOn: b.Spec.DependsOn, CorrectDrift: b.Spec.CorrectDrift,
+	}
+	if !reflect.DeepEqual(have.Spec, want) {
+		return fmt.Errorf("cluster %s: the deployment is %+v, not %+v", n.cluster.Name, have.Spec, want)
+	}
+	if finalizer := slices.Equal(have.Finalizers, []string{"fleet.cattle.io/bundle-deployment-finalizer"}); n.announced() && !finalizer {
+		return fmt.Errorf("cluster %s: finalizers are %q", n.cluster.Name, have.Finalizers)
+	}
+	labels := map[string]string{
+		"fleet.cattle.io/bundle-name": b.Name, "fleet.cattle.io/bundle-namespace": b.Namespace, "fleet.cattle.io/managed": "true",
+		"fleet.cattle.io/cluster": n.cluster.Name, "fleet.cattle.io/cluster-namespace": n.cluster.Namespace,
+	}
+	maps.Copy(labels, b.Labels)
+	if commit := have.Labels["fleet.cattle.io/commit"]; commit != "" && labels["fleet.cattle.io/commit"] != "" {
+		labels["fleet.cattle.io/commit"] = commit // Whichever the last write brought along.
+	}
+	if !maps.Equal(have.Labels, labels) {
+		return fmt.Errorf("cluster %s: labels are %v, not %v", n.cluster.Name, have.Labels, labels)
 	}
 	return nil
 }

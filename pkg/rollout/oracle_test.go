@@ -48,11 +48,13 @@ func (o *oracle) check(w World, p Plan) error {
 	checks := []func() error{
 		func() error { return everyTargetOnce(w, p) },
 		func() error { return noEmptyWrites(p) },
+		func() error { return obstaclesHold(w, p) },
 		func() error { return pausedMovesNothing(w, p) },
 		func() error { return turns(w, p, rings, maxParts) },
 		func() error { return budgets(w, p, rings) },
 		func() error { return newcomers(w, p) },
 		func() error { return settledIsSettled(w, p) },
+		func() error { return heldForAReason(w, p, rings) },
 		func() error { return figures(p, rings) },
 	}
 	for _, check := range checks {
@@ -254,6 +256,70 @@ func pausedMovesNothing(w World, p Plan) error {
 	return nil
 }
 
+// obstaclesHold: nothing is written where nothing can be, and nothing but the
+// finalizer where something is held.
+func obstaclesHold(w World, p Plan) error {
+	for _, s := range slices.Concat(p.Create, p.Update) {
+		t := s.Target
+		if t.Cluster.DeletionTimestamp != nil || t.Cluster.Status.Namespace == "" || t.Problem != "" || (t.Existing != nil && !isMine(t)) {
+			return fmt.Errorf("cluster %s is written, but cannot be", t.Cluster.Name)
+		}
+		if staged := t.Existing != nil && isPaused(w, t) && t.Existing.Spec.StagedDeploymentID != t.DeploymentID; staged != (s.Reason == ReasonStaged) {
+			return fmt.Errorf("cluster %s is written for %s, staged %v", t.Cluster.Name, s.Reason, staged)
+		}
+	}
+	return nil
+}
+
+// heldForAReason: nothing is held back longer than its reason lasts.
+func heldForAReason(w World, p Plan, rings []*ring) error {
+	most, maxNew := len(w.Targets), 50
+	if s := w.Bundle.Spec.RolloutStrategy; s != nil {
+		most = number(len(w.Targets), s.MaxUnavailable, most)
+		if s.MaxNew != nil {
+			maxNew = *s.MaxNew
+		}
+	}
+	down := 0
+	for _, r := range rings {
+		down += r.newly
+		if r.begun {
+			down += r.unavailable
+		}
+	}
+	waiting := 0
+	for _, t := range w.Targets {
+		if isThere(t) && isMine(t) && len(t.Existing.Status.Conditions) == 0 && t.Existing.Status.AppliedDeploymentID == "" {
+			waiting++
+		}
+	}
+	for _, s := range p.Create {
+		if isThere(s.Target) {
+			waiting++
+		}
+	}
+	for _, s := range p.Hold {
+		t, r := s.Target, rings[ringOf(rings, s.Index)]
+		var holds bool
+		switch s.Reason {
+		case ReasonPartition:
+			holds = !r.begun && !isPaused(w, t)
+		case ReasonMaxUnavailable:
+			holds = r.begun && !isPaused(w, t) && isThere(t) && runs(t.Existing) && (r.unavailable+r.newly >= r.max || down >= max(most, r.max))
+		case ReasonMaxNew:
+			holds = t.Existing == nil && (maxNew == 0 || (isThere(t) && waiting >= maxNew))
+		case ReasonPaused:
+			holds = isPaused(w, t) && t.Existing.Spec.StagedDeploymentID == t.DeploymentID && t.Existing.Spec.Paused
+		default:
+			holds = t.Cluster.DeletionTimestamp != nil || t.Cluster.Status.Namespace == "" || t.Problem != "" || (t.Existing != nil && !isMine(t))
+		}
+		if !holds {
+			return fmt.Errorf("cluster %s is held without reason: %s", t.Cluster.Name, s.Reason)
+		}
+	}
+	return nil
+}
+
 // moves says whether the step makes the agent run something else.
 func moves(s Step) bool {
 	if s.Target.Existing == nil {
@@ -366,6 +432,18 @@ func figures(p Plan, rings []*ring) error {
 			return fmt.Errorf("partition %d is %+v, not %+v", i, got, *r)
 		}
 		sum += r.unavailable
+	}
+	blocking := 0
+	for _, r := range rings {
+		if r.begun && r.unfinished > r.max {
+			blocking++
+		}
+	}
+	waits := slices.ContainsFunc(p.Hold, func(s Step) bool {
+		return s.Reason == ReasonPartition || s.Reason == ReasonMaxUnavailable || s.Reason == ReasonMaxNew
+	})
+	if p.UnavailablePartitions != blocking || p.Waits != waits {
+		return fmt.Errorf("%d partitions are unavailable and waits is %v, not %d and %v", p.UnavailablePartitions, p.Waits, blocking, waits)
 	}
 	if p.Unavailable != sum || p.NewlyCreated != len(p.Create) {
 		return fmt.Errorf("%d unavailable and %d new, not %d and %d", p.Unavailable, p.NewlyCreated, sum, len(p.Create))
