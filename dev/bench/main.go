@@ -140,7 +140,7 @@ func (f *flags) onHub() []*cobra.Command {
 
 // common adds the flags of everything that runs a hub of its own.
 func (f *flags) common(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.settings.ProfileDir, "profile", "", "folder for profiles of the manager, which take a little of its time")
+	cmd.Flags().StringVar(&f.settings.ProfileDir, "profile", "", "folder for profiles of the manager and the API server, which take a little of their time")
 	cmd.Flags().DurationVar(&f.settings.ProfileFor, "profile-for", 5*time.Second, "length of the CPU profile of each phase")
 	cmd.Flags().StringArrayVar(&f.settings.ManagerArgs, "manager-arg", nil, "further argument for the manager; may be repeated")
 }

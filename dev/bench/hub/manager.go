@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/flotilla-gitops/flotilla/dev/bench/counters"
 	"github.com/flotilla-gitops/flotilla/dev/ports"
 	"github.com/flotilla-gitops/flotilla/dev/process"
@@ -188,13 +190,27 @@ func (h *Hub) Reconciles(ctx context.Context) (int, error) {
 	return int(count), err
 }
 
-// Profile writes a CPU profile of the manager for so long, or until ctx ends, into a file.
-func (h *Hub) Profile(ctx context.Context, file string, length time.Duration) error {
-	data, err := h.ask(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(length.Seconds()))))
-	if err != nil {
-		return err
+// Profile writes CPU profiles of the manager, if it runs, and of the API server into files that begin with the given path.
+func (h *Hub) Profile(ctx context.Context, path string, length time.Duration) error {
+	seconds := strconv.Itoa(max(1, int(length.Seconds())))
+	var group errgroup.Group
+	if _, err := h.manager(); err == nil {
+		group.Go(func() error {
+			data, err := h.ask(ctx, "/debug/pprof/profile?seconds="+seconds)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path+".manager.cpu.pprof", data, 0o644)
+		})
 	}
-	return os.WriteFile(file, data, 0o644)
+	group.Go(func() error {
+		data, err := h.REST().Get().AbsPath("/debug/pprof/profile").Param("seconds", seconds).DoRaw(ctx)
+		if err != nil {
+			return fmt.Errorf("profiling the API server: %w", err)
+		}
+		return os.WriteFile(path+".apiserver.cpu.pprof", data, 0o644)
+	})
+	return group.Wait()
 }
 
 // HeapProfile writes a profile of the manager's live objects into a file.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
+	"github.com/flotilla-gitops/flotilla/dev/bench/hub"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -38,20 +39,40 @@ func (r *Run) ceiling(ctx context.Context) error {
 		return err
 	}
 	for _, workers := range workerCounts() {
+		r.startProfile(ctx, fmt.Sprintf("ceiling %d", workers))
 		for range r.Rounds {
 			if err := c.round(ctx, workers); err != nil {
 				return err
 			}
 		}
 	}
-	r.report.Add(
-		figures.Measure{Name: nameCreates, Value: c.creates, Unit: figures.PerSecond},
-		figures.Measure{Name: nameDeletes, Value: c.deletes, Unit: figures.PerSecond},
-	)
-	compare(r.report.Measures, nameFanout, c.creates)
-	compare(r.report.Measures, nameUntgt, c.deletes)
+	c.report()
 	return nil
 }
+
+// report adds the ceiling, and puts what was measured beside it.
+func (c *ceiling) report() {
+	r := c.run
+	for _, m := range []struct {
+		measured, alone string
+		best            effort
+	}{{nameFanout, nameCreates, c.creates}, {nameUntarget, nameDeletes, c.deletes}} {
+		r.report.Add(figures.Measure{Name: m.alone, Value: m.best.rate, Unit: figures.PerSecond})
+		compare(r.report.Measures, m.measured, m.best.rate)
+		for _, process := range hub.Processes() {
+			spent, ok := r.spent[m.measured][process]
+			if !ok {
+				continue
+			}
+			r.report.Add(figures.Measure{
+				Name: m.measured + ": processor time each: " + process, Value: milliseconds(spent), Unit: figures.Milliseconds,
+				Ceiling: milliseconds(m.best.spent[process]),
+			})
+		}
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // compare puts a measure beside its ceiling.
 func compare(measures []figures.Measure, name string, ceiling float64) {
@@ -70,9 +91,22 @@ type ceiling struct {
 	count *gauge
 	// objects are what is created; created what the API server made of them.
 	objects, created []*fleet.BundleDeployment
-	// creates and deletes are the best rates, per second.
-	creates, deletes float64
+	// creates and deletes are the best so far.
+	creates, deletes effort
 	closeWatch       context.CancelFunc
+}
+
+// effort is how fast something went, per second, and the processor time that each took.
+type effort struct {
+	rate  float64
+	spent hub.Spent
+}
+
+func (e effort) or(other effort) effort {
+	if other.rate > e.rate {
+		return other
+	}
+	return e
 }
 
 func (c *ceiling) open(ctx context.Context) error {
@@ -111,12 +145,12 @@ func (c *ceiling) round(ctx context.Context, workers int) error {
 		}
 		task.Update("deleting")
 		deleted, err := c.remove(ctx, workers)
-		c.creates, c.deletes = max(c.creates, created), max(c.deletes, deleted)
-		return fmt.Sprintf("%.0f/s created, %.0f/s deleted", created, deleted), err
+		c.creates, c.deletes = c.creates.or(created), c.deletes.or(deleted)
+		return fmt.Sprintf("%.0f/s created, %.0f/s deleted", created.rate, deleted.rate), err
 	})
 }
 
-func (c *ceiling) create(ctx context.Context, workers int) (float64, error) {
+func (c *ceiling) create(ctx context.Context, workers int) (effort, error) {
 	c.created = make([]*fleet.BundleDeployment, len(c.objects))
 	return c.timed(ctx, len(c.objects), func() error {
 		return parallel(ctx, workers, len(c.objects), func(ctx context.Context, i int) (err error) {
@@ -127,7 +161,7 @@ func (c *ceiling) create(ctx context.Context, workers int) (float64, error) {
 }
 
 // remove deletes the way the manager does: exactly what was created.
-func (c *ceiling) remove(ctx context.Context, workers int) (float64, error) {
+func (c *ceiling) remove(ctx context.Context, workers int) (effort, error) {
 	return c.timed(ctx, 0, func() error {
 		return parallel(ctx, workers, len(c.created), func(ctx context.Context, i int) error {
 			return c.kind.Delete(ctx, c.created[i])
@@ -135,15 +169,21 @@ func (c *ceiling) remove(ctx context.Context, workers int) (float64, error) {
 	})
 }
 
-// timed returns the rate at which do brings all objects to be there, or gone, as a watch sees it.
-func (c *ceiling) timed(ctx context.Context, want int, do func() error) (float64, error) {
+// timed returns how fast do brings all objects to be there, or gone, as a watch sees it.
+func (c *ceiling) timed(ctx context.Context, want int, do func() error) (effort, error) {
+	before, err := c.run.hub.Spent()
+	if err != nil {
+		return effort{}, err
+	}
 	began := time.Now()
 	if err := do(); err != nil {
-		return 0, fmt.Errorf("measuring the API server alone: %w", err)
+		return effort{}, fmt.Errorf("measuring the API server alone: %w", err)
 	}
 	last, err := c.count.await(ctx, want, quietly)
 	if err != nil {
-		return 0, err
+		return effort{}, err
 	}
-	return figures.Rate(len(c.objects), last.Sub(began)), nil
+	after, err := c.run.hub.Spent()
+	n := len(c.objects)
+	return effort{rate: figures.Rate(n, last.Sub(began)), spent: perObject(after.Minus(before), n)}, err
 }

@@ -8,16 +8,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
+	"github.com/flotilla-gitops/flotilla/dev/bench/hub"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
 
 // Names of measures that are compared with the ceiling.
 const (
-	nameFanout  = "fan-out: deployments created"
-	nameUntgt   = "untarget: deployments gone"
-	nameCreates = "API server alone: creates"
-	nameDeletes = "API server alone: deletes"
+	nameFanout   = "fan-out: deployments created"
+	nameUntarget = "untarget: deployments gone"
+	nameCreates  = "API server alone: creates"
+	nameDeletes  = "API server alone: deletes"
 
 	targetShare = "≥ 75 % of the ceiling"
 )
@@ -83,7 +84,7 @@ func (r *Run) fanout(ctx context.Context) error {
 func (r *Run) untarget(ctx context.Context) error {
 	staying := (r.Clusters + 1) / 2 * r.Bundles
 	return r.change(ctx, change{
-		phase: "untarget", measure: nameUntgt, target: targetShare, from: r.Clusters * r.Bundles, to: staying,
+		phase: "untarget", measure: nameUntarget, target: targetShare, from: r.Clusters * r.Bundles, to: staying,
 		do: func(ctx context.Context, i int) error {
 			return r.retarget(ctx, bundleName(i), labelled(labelHalf, one))
 		},
@@ -112,6 +113,10 @@ func (r *Run) change(ctx context.Context, c change) error {
 	}
 	var took time.Duration
 	n := max(c.to-c.from, c.from-c.to)
+	before, err := r.hub.Spent()
+	if err != nil {
+		return err
+	}
 	err = r.task(c.phase, func(task *progress.Task) (string, error) {
 		if err := r.each(ctx, r.Bundles, c.do); err != nil {
 			return "", err
@@ -123,9 +128,23 @@ func (r *Run) change(ctx context.Context, c change) error {
 	if err != nil {
 		return err
 	}
+	after, err := r.hub.Spent()
+	if err != nil {
+		return err
+	}
+	r.spent[c.measure] = perObject(after.Minus(before), n)
 	r.report.Add(figures.Measure{Name: c.measure, Value: figures.Rate(n, took), Unit: figures.PerSecond, Target: c.target})
 	_, err = r.end(ctx, p, n, "deployment")
 	return err
+}
+
+// perObject returns the processor time for one of n objects.
+func perObject(spent hub.Spent, n int) hub.Spent {
+	each := hub.Spent{}
+	for name, all := range spent {
+		each[name] = all / time.Duration(max(n, 1))
+	}
+	return each
 }
 
 // retarget edits the targets of a bundle and nothing else.

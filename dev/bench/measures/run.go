@@ -35,7 +35,7 @@ type Settings struct {
 	Agents bool
 	// IdleFor is how long Idle looks on.
 	IdleFor time.Duration
-	// ProfileDir takes profiles of the manager; empty takes none.
+	// ProfileDir takes profiles of the manager and the API server; empty takes none.
 	ProfileDir string
 	// ProfileFor is how long the CPU profile of each phase is.
 	ProfileFor time.Duration
@@ -53,6 +53,8 @@ type Run struct {
 	profiles []*profile
 	// fanned are the deployments of the fan-out, as they were created.
 	fanned []*fleet.BundleDeployment
+	// spent is, by measure, the processor time per deployment.
+	spent map[string]hub.Spent
 }
 
 // Measure starts a hub, has it measured, and takes it away again, also after an interrupt.
@@ -61,7 +63,7 @@ func Measure(ctx context.Context, settings Settings, show *progress.Printer, mea
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{Settings: settings, hub: h, progress: show, report: &figures.Report{}}
+	r := &Run{Settings: settings, hub: h, progress: show, report: &figures.Report{}, spent: map[string]hub.Spent{}}
 	r.facts(ctx)
 	err = measure(r, ctx)
 	err = errors.Join(err, r.endProfiles())
@@ -143,15 +145,15 @@ type profile struct {
 	done chan error
 }
 
-// startProfile takes a CPU profile of the manager from now on, if that is asked for.
+// startProfile takes CPU profiles from now on, if that is asked for.
 func (r *Run) startProfile(ctx context.Context, name string) {
 	if r.ProfileDir == "" {
 		return
 	}
 	p := &profile{done: make(chan error, 1)}
 	r.profiles = append(r.profiles, p)
-	file := filepath.Join(r.ProfileDir, fileName(name)+".cpu.pprof")
-	go func() { p.done <- r.hub.Profile(ctx, file, r.ProfileFor) }()
+	path := filepath.Join(r.ProfileDir, fileName(name))
+	go func() { p.done <- r.hub.Profile(ctx, path, r.ProfileFor) }()
 }
 
 // endProfiles returns when all profiles are written.
@@ -169,7 +171,7 @@ func (r *Run) heapProfile(ctx context.Context, name string) error {
 	if r.ProfileDir == "" {
 		return nil
 	}
-	return r.hub.HeapProfile(ctx, filepath.Join(r.ProfileDir, fileName(name)+".heap.pprof"))
+	return r.hub.HeapProfile(ctx, filepath.Join(r.ProfileDir, fileName(name)+".manager.heap.pprof"))
 }
 
 // fileName makes a name one of a file.
