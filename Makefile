@@ -105,6 +105,10 @@ bench: ## Measure on the playground how long changes take (after `make up`)
 	$(GO) run ./dev/bench edit
 	$(GO) run ./dev/bench commit
 
+.PHONY: bench-hub
+bench-hub: ## Measure the hub with a simulated fleet, beside what its API server can do alone
+	$(GO) run ./dev/bench hub
+
 .PHONY: controlplane
 controlplane: ## Build the Kubernetes control plane for tests and playground (once, into the user's cache)
 	$(GO) run ./dev/playground build
