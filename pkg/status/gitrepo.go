@@ -25,8 +25,8 @@ type GitRepoFacts struct {
 	Bundles     []*fleet.Bundle
 	Deployments []*fleet.BundleDeployment
 	Offline     Offline
-	// Stale holds the names of bundles that were written anew since Bundles
-	// and Deployments were read.
+	// Stale holds the names of bundles that were written since Bundles and
+	// Deployments were read, anew or for the first time.
 	Stale map[string]bool
 	// Generation is the newest that was acted on. Known is false until the
 	// repository was asked once: until then the status keeps what it says.
@@ -309,6 +309,9 @@ func (f GitRepoFacts) progress(sum *summary) progress {
 		unknown := c.Status == metav1.ConditionUnknown
 		return progress{goingOn: !unknown, unknown: unknown, reason: c.Reason, message: "bundle " + b.Name + ": " + c.Message}
 	}
+	if name := f.firstUnknown(); name != "" && sum.allReady() {
+		return progress{goingOn: true, reason: string(fleet.WaitApplied), message: "bundle " + name + ": its targets are being looked for"}
+	}
 	return sum.progress("Bundle")
 }
 
@@ -323,6 +326,21 @@ func firstNotReady(bundles []*fleet.Bundle) *fleet.Bundle {
 		}
 	}
 	return found
+}
+
+// firstUnknown returns the first bundle, by name, of which it is not known yet
+// what its deployments should be.
+func (f GitRepoFacts) firstUnknown() string {
+	behind := f.behind()
+	for _, b := range f.Bundles {
+		if b.DeletionTimestamp != nil {
+			delete(behind, b.Name)
+		}
+	}
+	if len(behind) == 0 {
+		return ""
+	}
+	return slices.Min(slices.Collect(maps.Keys(behind)))
 }
 
 // worstBundle returns what a user has to put right about a bundle itself, such

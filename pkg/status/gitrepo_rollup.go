@@ -150,6 +150,14 @@ func (r *RepoRollup) Bundles() []*fleet.Bundle {
 	return all
 }
 
+// Known returns the newest state of a bundle; nil if it was not told of it.
+func (r *RepoRollup) Known(name string) *fleet.Bundle {
+	if b := r.bundles[name]; b != nil {
+		return b.bundle
+	}
+	return nil
+}
+
 // Status returns the status of the GitRepo. Of the facts, it takes deployments
 // and bundles from what it was told.
 func (r *RepoRollup) Status(f GitRepoFacts) fleet.GitRepoStatus {

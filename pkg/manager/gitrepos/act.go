@@ -92,7 +92,7 @@ func (c *controller) create(ctx context.Context, b *fleet.Bundle, values map[str
 	if err != nil {
 		return fmt.Errorf("creating bundle %s: %w", b.Name, err)
 	}
-	c.wrote(made)
+	c.rollups.wrote(made, c.Clock.Now())
 	c.logBundle(b).Info("Created bundle")
 	return nil
 }
@@ -105,7 +105,7 @@ func (c *controller) update(ctx context.Context, change bundleset.Change, values
 	if err != nil {
 		return fmt.Errorf("updating bundle %s: %w", change.After.Name, err)
 	}
-	c.wrote(changed)
+	c.rollups.wrote(changed, c.Clock.Now())
 	c.logBundle(change.After).Info("Updated bundle")
 	return nil
 }

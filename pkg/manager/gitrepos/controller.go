@@ -52,12 +52,15 @@ type Deps struct {
 	Readers int
 	// Observe, if set, is told of every reconcile.
 	Observe func(controller string) func(time.Duration, error)
+	// Account, if set, is given how to count the status of GitRepos anew.
+	Account func(kube.Account)
 }
 
 type controller struct {
 	Deps
 	gitrepos     generic.CacheInterface[*fleet.GitRepo]
 	bundles      generic.CacheInterface[*fleet.Bundle]
+	clusters     generic.CacheInterface[*fleet.Cluster]
 	deployments  generic.CacheInterface[*fleet.BundleDeployment]
 	restrictions generic.CacheInterface[*fleet.GitRepoRestriction]
 	policies     generic.CacheInterface[*fleet.Policy]
@@ -65,6 +68,7 @@ type controller struct {
 
 	sync, status *kube.Queue
 	readers      chan struct{}
+	rollups      *rollups
 
 	mu     sync.Mutex
 	states map[kube.Key]state
@@ -72,8 +76,6 @@ type controller struct {
 	// again; wanted holds, by bundle, the digest of what it should be.
 	checks map[kube.Key]int
 	wanted map[kube.Key][sha256.Size]byte
-	// written holds, by bundle, the generation that our last write gave it.
-	written map[kube.Key]int64
 }
 
 // Register prepares the controller; it works until ctx ends once the returned
@@ -84,6 +86,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		Deps:         deps,
 		gitrepos:     hub.GitRepos.Cache(),
 		bundles:      hub.Bundles.Cache(),
+		clusters:     hub.Clusters.Cache(),
 		deployments:  hub.BundleDeployments.Cache(),
 		restrictions: hub.GitRepoRestrictions.Cache(),
 		policies:     hub.Policies.Cache(),
@@ -92,7 +95,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		states:       map[kube.Key]state{},
 		checks:       map[kube.Key]int{},
 		wanted:       map[kube.Key][sha256.Size]byte{},
-		written:      map[kube.Key]int64{},
+		rollups:      newRollups(),
 	}
 	c.sync = kube.NewQueue(kube.QueueOptions{
 		Name: "gitrepos", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Fetches,
@@ -100,8 +103,12 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
 		Name: "gitrepos-status", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("gitrepos-status"),
+		MaxWindow: maxStatusWindow,
 	})
 	c.wake()
+	if deps.Account != nil {
+		deps.Account(c.account())
+	}
 	return func(ctx context.Context) {
 		var queues sync.WaitGroup
 		queues.Go(func() { c.sync.Run(ctx) })

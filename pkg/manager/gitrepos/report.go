@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,7 +26,12 @@ const (
 	reasonFetchFailed  = "FetchFailed"
 )
 
-// report rolls the GitRepo's bundles and deployments up into its status.
+// maxStatusWindow is how long the status of a GitRepo may collect changes while
+// many of its deployments keep changing. A lone change shows at once.
+const maxStatusWindow = time.Second
+
+// report writes the status of the GitRepo where it says something else than it
+// should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
 	repo, err := c.gitrepos.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
@@ -34,35 +40,30 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	if err != nil {
 		return 0, fmt.Errorf("reading gitrepo: %w", err)
 	}
-	facts, err := c.facts(key, repo)
-	if err != nil {
-		return 0, err
+	facts := c.facts(key, repo)
+	now, recheck := c.rollups.status(facts, facts.Now.Time)
+	if equality.Semantic.DeepEqual(repo.Status, now) {
+		return recheck, nil
 	}
-	after := repo.DeepCopy()
-	after.Status = status.ForGitRepo(facts)
-	if _, err := c.Hub.GitRepos.PatchStatus(ctx, repo, after); err != nil {
-		if apierrors.IsNotFound(err) {
-			return 0, nil
-		}
+	after := &fleet.GitRepo{TypeMeta: repo.TypeMeta, ObjectMeta: repo.ObjectMeta, Spec: repo.Spec, Status: now}
+	switch _, err := c.Hub.GitRepos.PatchStatus(ctx, repo, after); {
+	case err == nil:
+		c.announce(repo, after)
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		// The event of what became of it brings the status up again.
+	default:
 		return 0, fmt.Errorf("writing status: %w", err)
 	}
-	c.announce(repo, after)
-	return 0, nil
+	return recheck, nil
 }
 
-func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) (status.GitRepoFacts, error) {
-	bundles, err := c.bundles.GetByIndex(kube.BundlesByRepo, key.String())
-	if err != nil {
-		return status.GitRepoFacts{}, fmt.Errorf("listing bundles: %w", err)
-	}
-	deployments, err := c.deployments.GetByIndex(kube.DeploymentsByRepo, key.String())
-	if err != nil {
-		return status.GitRepoFacts{}, fmt.Errorf("listing deployments: %w", err)
-	}
+// facts returns what the GitRepo's status follows from, beside its bundles and
+// deployments.
+func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) status.GitRepoFacts {
 	st := c.state(key, repo)
 	o := st.outcome
 	facts := status.GitRepoFacts{
-		GitRepo: repo, Bundles: bundles, Deployments: deployments, Stale: c.stale(bundles),
+		GitRepo:    repo,
 		Generation: max(o.generation, repo.Status.ObservedGeneration), Known: o.known,
 		Commit: o.commit, ForceSync: o.force, Updating: st.commit != o.commit,
 		Problems: problems(o), Warnings: texts(o.findings, bundlereader.Warning),
@@ -77,7 +78,14 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) (status.GitRepoFac
 	if o.writeErr != nil && !isConflict(o.writeErr) {
 		facts.WriteErr = o.writeErr.Error()
 	}
-	return facts, nil
+	return facts
+}
+
+// rollUp has the status of GitRepos show what has changed.
+func (c *controller) rollUp(repos []kube.Key) {
+	for _, repo := range repos {
+		c.status.Coalesce(repo)
+	}
 }
 
 // isConflict says whether a write found an object changed: the retry that is

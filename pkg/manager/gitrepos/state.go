@@ -178,6 +178,7 @@ func (c *controller) remember(key kube.Key, s state) {
 }
 
 func (c *controller) forget(key kube.Key) {
+	c.rollups.forget(key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.states, key)
@@ -221,26 +222,4 @@ func (c *controller) unwant(b *fleet.Bundle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.wanted, kube.KeyOf(b))
-	delete(c.written, kube.KeyOf(b))
-}
-
-// wrote notes the state that a write of ours gave the bundle.
-func (c *controller) wrote(b *fleet.Bundle) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.written[kube.KeyOf(b)] = b.Generation
-}
-
-// stale returns the names of the bundles that are not in the cache yet as they
-// were written last.
-func (c *controller) stale(bundles []*fleet.Bundle) map[string]bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	stale := map[string]bool{}
-	for _, b := range bundles {
-		if b.Generation < c.written[kube.KeyOf(b)] {
-			stale[b.Name] = true
-		}
-	}
-	return stale
 }

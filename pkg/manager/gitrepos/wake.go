@@ -7,7 +7,6 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
-	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // wake says which event wakes which GitRepo.
@@ -15,17 +14,15 @@ func (c *controller) wake() {
 	hub := c.Hub
 	hub.GitRepos.OnEvent(func(e kube.Event[*fleet.GitRepo]) {
 		key := kube.KeyOf(e.Object())
+		// Also where somebody else wrote the status, or where ours came too late.
+		c.status.Coalesce(key)
 		if e.Old == nil || e.New == nil || e.Old.Generation != e.New.Generation {
 			c.sync.Wake(key)
 		}
 	})
 	hub.Bundles.OnEvent(c.onBundle)
-	hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
-		bd := e.Object()
-		if repo := bd.Labels[names.LabelRepoName]; repo != "" {
-			c.status.Coalesce(kube.Key{Namespace: bd.Labels[names.LabelBundleNamespace], Name: repo})
-		}
-	})
+	hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) { c.rollUp(c.rollups.deployment(e)) })
+	hub.Clusters.OnEvent(func(e kube.Event[*fleet.Cluster]) { c.rollUp(c.rollups.cluster(e)) })
 	hub.GitRepoRestrictions.OnEvent(func(e kube.Event[*fleet.GitRepoRestriction]) { c.wakeNamespace(e.Object().Namespace) })
 	hub.Policies.OnEvent(func(e kube.Event[*fleet.Policy]) { c.wakeNamespace(e.Object().Namespace) })
 }
@@ -35,9 +32,7 @@ func (c *controller) wake() {
 // those that were refused it.
 func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
 	repo := kube.RepoOf(e.Object())
-	if repo.Name != "" {
-		c.status.Coalesce(repo)
-	}
+	c.rollUp(c.rollups.bundle(e))
 	switch {
 	case e.New == nil:
 		c.unwant(e.Old)
