@@ -18,12 +18,12 @@ type allowance struct {
 }
 
 func (p *planner) newAllowance() *allowance {
-	n := len(p.layout.states)
+	n := len(p.plan.Partitions)
 	a := &allowance{
 		plan: &p.plan, unavailable: make([]int, n), unanswered: p.unanswered, limit: p.maxNew,
 		waiting: make([]string, n), full: make([]string, n),
 	}
-	for i, state := range p.layout.states {
+	for i, state := range p.plan.Partitions {
 		a.unavailable[i] = state.Unavailable
 		if state.Begun {
 			a.begun += state.Unavailable

@@ -26,8 +26,8 @@ const (
 // begin says which partitions are begun: those that no more partitions before
 // them hold back than may.
 func (p *planner) begin() {
-	for i := range p.layout.states {
-		state := &p.layout.states[i]
+	for i := range p.plan.Partitions {
+		state := &p.plan.Partitions[i]
 		state.Begun = p.plan.UnavailablePartitions <= p.plan.MaxUnavailablePartitions
 		if state.Begun && state.blocks() {
 			p.plan.UnavailablePartitions++
@@ -55,7 +55,7 @@ func (p *planner) turns() []int {
 	for i := range order {
 		order[i] = i
 	}
-	if p.layout.size == 0 {
+	if p.plan.layout.size == 0 {
 		slices.SortStableFunc(order, func(a, b int) int { return p.open[a].partition - p.open[b].partition })
 	}
 	return order
@@ -83,7 +83,7 @@ func (p *planner) install(f *finding, a *allowance) verdict {
 	switch {
 	case p.plan.Problem != "":
 		return verdict{hold, ReasonInvalidStrategy, p.plan.Problem}
-	case !f.paused && !p.layout.states[f.partition].Begun:
+	case !f.paused && !p.plan.Partitions[f.partition].Begun:
 		return verdict{hold, ReasonPartition, a.partition(f.partition)}
 	case !a.admit(f.there):
 		return verdict{hold, ReasonMaxNew, a.maxNew()}
@@ -98,7 +98,7 @@ func (p *planner) change(f *finding, a *allowance) verdict {
 	switch {
 	case p.plan.Problem != "":
 		return verdict{hold, ReasonInvalidStrategy, p.plan.Problem}
-	case !p.layout.states[f.partition].Begun:
+	case !p.plan.Partitions[f.partition].Begun:
 		return verdict{hold, ReasonPartition, a.partition(f.partition)}
 	case f.there && Available(p.Targets[f.index].Existing) && !a.spend(f.partition):
 		return verdict{hold, ReasonMaxUnavailable, a.maxUnavailable(f.partition)}
@@ -141,7 +141,7 @@ func (p *planner) steps() Plan {
 			plan.Waits = plan.Waits || waits(f.verdict.reason)
 			if f.obstacle == "" && t.Existing != nil && lacksFinalizer(t) {
 				plan.Update = append(plan.Update, Step{
-					Index: f.index, Target: *t, Reason: ReasonSettings, Deployment: withFinalizer(t),
+					Index: f.index, Target: t, Reason: ReasonSettings, Deployment: withFinalizer(t),
 				})
 			}
 		}
@@ -153,7 +153,7 @@ func (p *planner) steps() Plan {
 
 func (p *planner) step(f *finding, bd *fleet.BundleDeployment) Step {
 	return Step{
-		Index: f.index, Target: p.Targets[f.index], Reason: f.verdict.reason, Message: f.verdict.message, Deployment: bd,
+		Index: f.index, Target: &p.Targets[f.index], Reason: f.verdict.reason, Message: f.verdict.message, Deployment: bd,
 	}
 }
 

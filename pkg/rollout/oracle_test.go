@@ -195,7 +195,7 @@ func everyTargetOnce(w World, p Plan) error {
 			if s.Index <= last {
 				return fmt.Errorf("%s steps are not in the order of their targets", verb)
 			}
-			if last = s.Index; !reflect.DeepEqual(s.Target, w.Targets[s.Index]) {
+			if last = s.Index; s.Target != &w.Targets[s.Index] {
 				return fmt.Errorf("step %s %d is about another target", verb, s.Index)
 			}
 			if (s.Deployment == nil) != (verb == "hold") || s.Reason == "" || (verb == "hold" && s.Message == "") {
@@ -241,7 +241,7 @@ func noEmptyWrites(p Plan) error {
 // is paused.
 func pausedMovesNothing(w World, p Plan) error {
 	for _, s := range slices.Concat(p.Create, p.Update) {
-		if !isPaused(w, s.Target) {
+		if !isPaused(w, *s.Target) {
 			continue
 		}
 		var before fleet.BundleDeploymentSpec
@@ -260,7 +260,7 @@ func pausedMovesNothing(w World, p Plan) error {
 // finalizer where something is held.
 func obstaclesHold(w World, p Plan) error {
 	for _, s := range slices.Concat(p.Create, p.Update) {
-		t := s.Target
+		t := *s.Target
 		if t.Cluster.DeletionTimestamp != nil || t.Cluster.Status.Namespace == "" || t.Problem != "" || (t.Existing != nil && !isMine(t)) {
 			return fmt.Errorf("cluster %s is written, but cannot be", t.Cluster.Name)
 		}
@@ -294,12 +294,12 @@ func heldForAReason(w World, p Plan, rings []*ring) error {
 		}
 	}
 	for _, s := range p.Create {
-		if isThere(s.Target) {
+		if isThere(*s.Target) {
 			waiting++
 		}
 	}
 	for _, s := range p.Hold {
-		t, r := s.Target, rings[ringOf(rings, s.Index)]
+		t, r := *s.Target, rings[ringOf(rings, s.Index)]
 		var holds bool
 		switch s.Reason {
 		case ReasonPartition:
@@ -360,7 +360,7 @@ func budgets(w World, p Plan, rings []*ring) error {
 		most = number(len(w.Targets), s.MaxUnavailable, len(w.Targets))
 	}
 	for _, s := range p.Update {
-		if t := s.Target; moves(s) && isThere(t) && runs(t.Existing) {
+		if t := *s.Target; moves(s) && isThere(t) && runs(t.Existing) {
 			rings[ringOf(rings, s.Index)].newly++
 		}
 	}
@@ -394,7 +394,7 @@ func newcomers(w World, p Plan) error {
 		}
 	}
 	for _, s := range p.Create {
-		if isThere(s.Target) {
+		if isThere(*s.Target) {
 			created++
 		}
 	}

@@ -133,7 +133,7 @@ func TestStepsStageWhatTheyWrite(t *testing.T) {
 	}
 	// Staged while it was paused, kept from what it should run by somebody else.
 	tampered := target(cluster("one"), deployed(web(), func(bd *fleet.BundleDeployment) { bd.Spec.DeploymentID = "mine" }))
-	if (Step{Target: tampered, Deployment: tampered.Existing}).Stages() {
+	if (Step{Target: &tampered, Deployment: tampered.Existing}).Stages() {
 		t.Error("a deployment that runs something else needs no values of ours")
 	}
 }
@@ -239,5 +239,30 @@ func TestHeldTargetsShareTheirMessage(t *testing.T) {
 		if s.Message != plan.Hold[0].Message || s.Message == "" {
 			t.Fatalf("held for %q", s.Message)
 		}
+	}
+}
+
+func TestPartitionOf(t *testing.T) {
+	manual := strategically(&fleet.RolloutStrategy{Partitions: []fleet.Partition{{Name: "first"}, {Name: "second"}}})
+	automatic := strategically(&fleet.RolloutStrategy{AutoPartitionThreshold: count(1), AutoPartitionSize: amount(2)})
+	tests := []struct {
+		name   string
+		bundle *fleet.Bundle
+		want   []string
+	}{
+		{"the user's", manual, []string{"second", "first", "Unmatched"}},
+		{"automatic", automatic, []string{"Partition 0 - 2", "Partition 0 - 2", "Partition 2 - 3"}},
+		{"none", web(), []string{"All", "All", "All"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := World{Bundle: tt.bundle, Targets: []Target{target(cluster("a"), in(1)), target(cluster("b"), in(0)), target(cluster("c"), in(-1))}}
+			plan := Next(w)
+			for i := range w.Targets {
+				if got := plan.Partitions[plan.PartitionOf(i, &w.Targets[i])].Name; got != tt.want[i] {
+					t.Errorf("target %d is in %q", i, got)
+				}
+			}
+		})
 	}
 }

@@ -35,7 +35,8 @@ type Target struct {
 	Offline bool
 	// Settled says that an earlier plan of this bundle found the target settled
 	// (Plan.Settled), and that neither what it should run nor its cluster, its
-	// deployment or the bundle's spec, name and labels have changed since.
+	// deployment or the bundle's spec, name and labels have changed since. Such a
+	// target is only counted; Existing may be left out.
 	Settled bool
 }
 
@@ -79,9 +80,9 @@ const (
 
 // Step is one write, or one write that is held back.
 type Step struct {
-	// Index of the target in the world, and the target.
+	// Index of the target in World.Targets, and the target there.
 	Index  int
-	Target Target
+	Target *Target
 	Reason Reason
 	// Message says more to a person where the reason alone does not.
 	Message string
@@ -156,8 +157,8 @@ type PartitionState struct {
 func (p *PartitionState) blocks() bool { return p.Unfinished > p.MaxUnavailable }
 
 // Next returns the plan that brings the bundle's deployments one step closer to
-// its targets. It neither changes the world nor keeps it, but steps share what
-// targets refer to.
+// its targets. It does not change the world, but the plan's steps point into
+// it.
 func Next(w World) Plan {
 	p := newPlanner(w)
 	p.survey()

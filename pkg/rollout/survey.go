@@ -9,7 +9,6 @@ import (
 type planner struct {
 	World
 	plan   Plan
-	layout layout
 	maxNew int
 	// open are the targets that are not settled, in the order of the world.
 	open []finding
@@ -35,10 +34,10 @@ func newPlanner(w World) *planner {
 	strategy, threshold, maxNew := strategyOf(w.Bundle)
 	var l limits
 	p.maxNew = maxNew
-	p.layout = layOut(&w, &strategy, threshold, &l)
-	p.plan.layout, p.plan.Partitions = p.layout, p.layout.states
+	p.plan.layout = layOut(&w, &strategy, threshold, &l)
+	p.plan.Partitions = p.plan.layout.states
 	p.plan.MaxUnavailable = l.of("maxUnavailable", len(w.Targets), strategy.MaxUnavailable)
-	p.plan.MaxUnavailablePartitions = l.of("maxUnavailablePartitions", len(p.layout.states),
+	p.plan.MaxUnavailablePartitions = l.of("maxUnavailablePartitions", len(p.plan.Partitions),
 		strategy.MaxUnavailablePartitions, defaultMaxUnavailablePartitions())
 	p.plan.Problem = l.problem
 	return p
@@ -49,7 +48,7 @@ func (p *planner) survey() {
 	p.plan.Settled = make([]int, 0, len(p.Targets))
 	for i := range p.Targets {
 		t := &p.Targets[i]
-		state := &p.layout.states[p.layout.partitionOf(i, t)]
+		state := &p.plan.Partitions[p.plan.PartitionOf(i, t)]
 		if t.Offline && AgentAnnounced(t.Cluster) {
 			state.Offline++
 		}
@@ -72,7 +71,7 @@ func (p *planner) survey() {
 
 // look finds out what there is to know of one target.
 func (p *planner) look(i int, t *Target) finding {
-	f := finding{index: i, partition: p.layout.partitionOf(i, t)}
+	f := finding{index: i, partition: p.plan.PartitionOf(i, t)}
 	f.obstacle, f.message = obstacle(p.Bundle, t)
 	f.paused = p.Bundle.Spec.Paused || t.Cluster.Spec.Paused
 	f.there = AgentAnnounced(t.Cluster) && !t.Offline && f.obstacle != ReasonClusterLeaving && f.obstacle != ReasonClusterNotReady
