@@ -49,6 +49,22 @@ func (a applier) apply(ctx context.Context, object runtime.Object) error {
 	return nil
 }
 
+// establish makes an object that is most likely not there. If it is, it is made what it should be.
+func (a applier) establish(ctx context.Context, object runtime.Object) error {
+	want, resource, err := a.prepare(object)
+	if err != nil {
+		return err
+	}
+	_, err = resource.Create(ctx, want, metav1.CreateOptions{FieldManager: names.FieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return a.apply(ctx, object)
+	}
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", describe(want), err)
+	}
+	return nil
+}
+
 // create makes the object if there is none of its name; what is there stays as it is.
 func (a applier) create(ctx context.Context, object runtime.Object) error {
 	want, resource, err := a.prepare(object)

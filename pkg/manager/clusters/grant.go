@@ -98,7 +98,12 @@ func (c *controller) ensureAccess(ctx context.Context, cluster *fleet.Cluster, n
 	if err != nil || namespace.Annotations[names.AnnotationAccess] == digest {
 		return err
 	}
-	if err := c.applyAccess(ctx, objects); err != nil {
+	write := c.hub.apply
+	if namespace.Annotations[names.AnnotationAccess] == "" {
+		// The namespace is new.
+		write = c.hub.establish
+	}
+	if err := writeAccess(ctx, objects, write); err != nil {
 		return err
 	}
 	after := namespace.DeepCopy()
@@ -122,9 +127,9 @@ func (c *controller) accessFor(cluster *fleet.Cluster, namespace *corev1.Namespa
 	return objects, digest, err
 }
 
-func (c *controller) applyAccess(ctx context.Context, objects []runtime.Object) error {
+func writeAccess(ctx context.Context, objects []runtime.Object, write func(context.Context, runtime.Object) error) error {
 	for _, object := range objects {
-		if err := c.hub.apply(ctx, object); err != nil {
+		if err := write(ctx, object); err != nil {
 			return fmt.Errorf("giving the agent access: %w", err)
 		}
 	}

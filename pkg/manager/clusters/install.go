@@ -38,7 +38,7 @@ func (c *controller) ensureCredential(ctx context.Context, facts importFacts) (c
 	if err != nil {
 		return credential{}, err
 	}
-	if err := c.applyAccess(ctx, objects); err != nil {
+	if err := writeAccess(ctx, objects, c.hub.apply); err != nil {
 		return credential{}, err
 	}
 	seconds := int64(tokenLifetime.Seconds())
