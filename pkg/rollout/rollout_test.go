@@ -149,6 +149,11 @@ func TestNext(t *testing.T) {
 			want:    []string{"update one: Settings"},
 		},
 		{
+			name: "drift correction that somebody else wrote goes", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web(), func(bd *fleet.BundleDeployment) { bd.Spec.CorrectDrift = &fleet.CorrectDrift{Enabled: true} }))},
+			want:    []string{"update one: Settings"},
+		},
+		{
 			name: "forcing a sync is a change like any other", bundle: web(),
 			targets: []Target{target(cluster("one"), deployed(web()), func(t *Target) {
 				t.Options.ForceSyncGeneration, t.DeploymentID = 1, "s-1:b"
