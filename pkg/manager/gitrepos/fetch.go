@@ -20,7 +20,14 @@ import (
 // fetch asks the repository for its head and brings a commit that is new into
 // the mirror. The tree is nil if the commit is the one that was read last.
 func (c *controller) fetch(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request) (state, fs.FS, error) {
+	st, tree, err := c.ask(ctx, repo, st, request)
+	// The interval begins with the answer: a repository that takes longer to
+	// answer than the interval is not asked without a pause.
 	st.polled = c.Clock.Now()
+	return st, tree, err
+}
+
+func (c *controller) ask(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request) (state, fs.FS, error) {
 	head, err := c.Mirrors.Head(ctx, request)
 	var snapshot *source.Snapshot
 	if err == nil && head != st.commit {

@@ -134,6 +134,16 @@ type turn struct {
 	in  time.Duration
 }
 
+// wait returns in how long the repository is to be asked; zero if it is not. A
+// turn that has come, because asking took longer than the interval, is no
+// reason to wait, and less to wait for ever.
+func (t turn) wait() time.Duration {
+	if t.due {
+		return time.Nanosecond
+	}
+	return t.in
+}
+
 // current says whether the newest commit is of what the GitRepo asks for now.
 func (s state) current(repo *fleet.GitRepo) bool {
 	return s.commit != "" && s.source == sourceKey(repo) && s.force == repo.Spec.ForceSyncGeneration

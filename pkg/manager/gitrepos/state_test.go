@@ -77,6 +77,19 @@ func TestFoldersThatFailedAreReadAgain(t *testing.T) {
 	}
 }
 
+// Zero means never: a turn that has come while the repository was being asked
+// must not be taken for that.
+func TestTurnThatHasComeIsNotNever(t *testing.T) {
+	for _, tt := range []struct {
+		turn  turn
+		never bool
+	}{{turn{due: true}, false}, {turn{in: time.Second}, false}, {turn{}, true}} {
+		if got := tt.turn.wait(); (got == 0) != tt.never || got < 0 {
+			t.Errorf("%+v waits %s", tt.turn, got)
+		}
+	}
+}
+
 func TestSooner(t *testing.T) {
 	for _, tt := range []struct{ a, b, want time.Duration }{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {3, 5, 3}, {5, 3, 3}} {
 		if got := sooner(tt.a, tt.b); got != tt.want {
