@@ -183,22 +183,36 @@ func (p *picture) expect(holds func(*facts) bool) *await {
 	return a
 }
 
-// when returns since when the condition holds, waiting until it does.
+// when returns since when the condition holds, waiting until it does. It gives up when nothing happens any more.
 func (p *picture) when(ctx context.Context, a *await) (time.Time, error) {
-	timer := time.NewTimer(stall)
-	defer timer.Stop()
-	select {
-	case at := <-a.since:
-		return at, nil
-	case <-p.failed:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return time.Time{}, p.err
-	case <-ctx.Done():
-		return time.Time{}, ctx.Err()
-	case <-timer.C:
-		return time.Time{}, fmt.Errorf("it does not come: %s", p.describe())
+	for began := time.Now(); ; {
+		timer := time.NewTimer(stall - p.stillFor(began))
+		select {
+		case at := <-a.since:
+			timer.Stop()
+			return at, nil
+		case <-p.failed:
+			timer.Stop()
+			return time.Time{}, p.err
+		case <-ctx.Done():
+			timer.Stop()
+			return time.Time{}, ctx.Err()
+		case <-timer.C:
+			if p.stillFor(began) >= stall {
+				return time.Time{}, fmt.Errorf("it does not come, and nothing has happened for %s: %s", stall, p.describe())
+			}
+		}
 	}
+}
+
+// stillFor returns for how long no event has come, but no longer than since began.
+func (p *picture) stillFor(began time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last.After(began) {
+		began = p.last
+	}
+	return time.Since(began)
 }
 
 // describe says what is known, for an error.
