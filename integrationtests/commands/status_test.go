@@ -217,3 +217,32 @@ func TestStatusOfAWorkspace(t *testing.T) {
 	flotilla(t, "status", "-n", ws, "--wait").mustBe(t, cli.ExitYes)
 	flotilla(t, "status", "-n", ws, "cluster/fine", "cluster/one", "bundle/web").mustBe(t, cli.ExitYes)
 }
+
+// TestOfflineClustersAreNamedAndCanBeIgnored: what runs there is unknown, and
+// whether that matters is for the caller to say.
+func TestOfflineClustersAreNamedAndCanBeIgnored(t *testing.T) {
+	t.Parallel()
+	ws := env.Workspace(t)
+	one, two := cluster(t, ws, "one", nil), cluster(t, ws, "two", nil)
+	agent(t, one)
+	agent(t, two)
+	b := bundle(t, ws, "web", nil)
+	awaitOn(t, b, ws+"/one", ws+"/two")
+	report(t, b, one)
+	// The manager takes its own word for it: an agent that was given up before stays so until it gives a sign.
+	env.Clusters.EditStatus(t, two, func(c *fleet.Cluster) {
+		for i := range c.Status.Conditions {
+			if c.Status.Conditions[i].Type == fleet.ConditionClusterReachable {
+				c.Status.Conditions[i].Status, c.Status.Conditions[i].Message = metav1.ConditionFalse, "no sign of the cluster's agent"
+				return
+			}
+		}
+		c.Status.Conditions = append(c.Status.Conditions, fleet.Condition{
+			Type: fleet.ConditionClusterReachable, Status: metav1.ConditionFalse, Message: "no sign of the cluster's agent",
+		})
+	})
+	env.Bundles.AwaitCondition(t, b, fleet.Condition{Type: fleet.ConditionReady, Status: metav1.ConditionUnknown, Reason: fleet.ReasonClustersOffline})
+	flotilla(t, "status", "-n", ws, "bundle/web").mustBe(t, cli.ExitNo).mustSay(t, "1/2", ws+"/two", "Unknown", "--ignore-offline leaves them out")
+	flotilla(t, "status", "-n", ws, "bundle/web", "--ignore-offline").mustBe(t, cli.ExitYes).mustSay(t, ws+"/two")
+	flotilla(t, "status", "-n", ws, "--wait", "--ignore-offline").mustBe(t, cli.ExitYes).mustSay(t, "cluster/two", "no sign of the cluster's agent")
+}
