@@ -227,6 +227,8 @@ func (n *node) report() *fleet.BundleDeploymentStatus {
 		}
 	case moody:
 		applied(n.steps%3 != 0)
+	default:
+		panic("an agent without a mood")
 	}
 	return status
 }
