@@ -63,6 +63,7 @@ type controller struct {
 	slots chan struct{}
 
 	rollups *rollups
+	told    kube.Echoes[fleet.BundleStatus]
 
 	mu    sync.Mutex
 	books map[kube.Key]*book

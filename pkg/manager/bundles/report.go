@@ -95,7 +95,11 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	// Without the spec, which is large and none of the status' business.
 	before := &fleet.Bundle{TypeMeta: b.TypeMeta, ObjectMeta: b.ObjectMeta, Status: b.Status}
 	after := &fleet.Bundle{TypeMeta: b.TypeMeta, ObjectMeta: b.ObjectMeta, Status: now}
-	switch _, err := c.Hub.Bundles.PatchStatus(ctx, before, after); {
+	err = c.told.Send(key, now, func() error {
+		_, err := c.Hub.Bundles.PatchStatus(ctx, before, after)
+		return err
+	})
+	switch {
 	case err == nil:
 		c.announce(before, after)
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):

@@ -43,8 +43,10 @@ func (c *controller) wakeWhole(key kube.Key) {
 }
 
 func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
-	// Also where somebody else wrote the status, or where ours came too late.
-	c.status.Coalesce(kube.KeyOf(e.Object()))
+	if e.New != nil && !c.told.Is(kube.KeyOf(e.New), e.New.Status) {
+		// Also where somebody else wrote the status, or where ours came too late.
+		c.status.Coalesce(kube.KeyOf(e.New))
+	}
 	// What differs is found by comparing the bundle with its book.
 	if e.Old == nil || e.New == nil || e.Old.UID != e.New.UID || e.Old.Generation != e.New.Generation ||
 		!maps.Equal(e.Old.Labels, e.New.Labels) || (e.New.DeletionTimestamp != nil) != (e.Old.DeletionTimestamp != nil) {

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -27,28 +26,52 @@ type Deps struct {
 	Clock clock.PassiveClock
 	// Observe is told of every reconcile.
 	Observe func(controller string) func(time.Duration, error)
+	// Account, if set, is given how to count the status of groups anew.
+	Account func(kube.Account)
 }
+
+// maxStatusWindow is how long the status of a group may collect changes while many of its clusters keep changing. A lone
+// change shows at once.
+const maxStatusWindow = time.Second
 
 type controller struct {
 	Deps
 	groups   generic.CacheInterface[*fleet.ClusterGroup]
 	clusters generic.CacheInterface[*fleet.Cluster]
 	queue    *kube.Queue
+	rollups  *rollups
+	told     kube.Echoes[fleet.ClusterGroupStatus]
 }
 
 // Register prepares the controller; it works until ctx ends once the returned function is called. That must not be
 // before every cache is synced.
 func Register(deps Deps) (run func(ctx context.Context)) {
-	c := &controller{Deps: deps, groups: deps.Hub.ClusterGroups.Cache(), clusters: deps.Hub.Clusters.Cache()}
+	c := &controller{
+		Deps: deps, groups: deps.Hub.ClusterGroups.Cache(), clusters: deps.Hub.Clusters.Cache(), rollups: newRollups(),
+	}
 	c.queue = kube.NewQueue(kube.QueueOptions{
-		Name: "clustergroups", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("clustergroups"),
+		Name: "clustergroups", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("clustergroups"), MaxWindow: maxStatusWindow,
 	})
-	deps.Hub.ClusterGroups.OnEvent(func(e kube.Event[*fleet.ClusterGroup]) { c.queue.Coalesce(kube.KeyOf(e.Object())) })
-	deps.Hub.Clusters.OnEvent(c.onCluster)
+	deps.Hub.ClusterGroups.OnEvent(c.onGroup)
+	deps.Hub.Clusters.OnEvent(func(e kube.Event[*fleet.Cluster]) {
+		for _, group := range c.rollups.cluster(e) {
+			c.queue.Coalesce(group)
+		}
+	})
+	if deps.Account != nil {
+		deps.Account(c.account())
+	}
 	return c.queue.Run
 }
 
-// report rolls up the status of the group.
+func (c *controller) onGroup(e kube.Event[*fleet.ClusterGroup]) {
+	c.rollups.group(e)
+	if e.New != nil && !c.told.Is(kube.KeyOf(e.New), e.New.Status) {
+		c.queue.Coalesce(kube.KeyOf(e.New))
+	}
+}
+
+// report writes the status of the group where it says something else than it should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
 	group, err := c.groups.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
@@ -60,46 +83,20 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	if group.DeletionTimestamp != nil {
 		return 0, nil
 	}
-	facts := status.ClusterGroupFacts{Group: group, Now: metav1.NewTime(c.Clock.Now())}
-	selector, err := selectorOf(group)
-	if err != nil {
-		facts.Problem = fmt.Sprintf("spec.selector: %v", err)
-	} else if facts.Clusters, err = c.clusters.List(group.Namespace, selector); err != nil {
-		return 0, fmt.Errorf("listing clusters: %w", err)
+	now := c.rollups.status(status.ClusterGroupFacts{Group: group, Now: metav1.NewTime(c.Clock.Now())})
+	if equality.Semantic.DeepEqual(group.Status, now) {
+		return 0, nil
 	}
-	after := group.DeepCopy()
-	after.Status = status.ForClusterGroup(facts)
-	if _, err := c.Hub.ClusterGroups.PatchStatus(ctx, group, after); err != nil && !apierrors.IsNotFound(err) {
+	after := &fleet.ClusterGroup{TypeMeta: group.TypeMeta, ObjectMeta: group.ObjectMeta, Spec: group.Spec, Status: now}
+	err = c.told.Send(key, now, func() error {
+		_, err := c.Hub.ClusterGroups.PatchStatus(ctx, group, after)
+		return err
+	})
+	// After a conflict, the event of what became of the group brings the status up again.
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return 0, fmt.Errorf("writing status of cluster group: %w", err)
 	}
 	return 0, nil
-}
-
-// selectorOf returns what the group selects: nothing without a selector, everything with an empty one.
-func selectorOf(group *fleet.ClusterGroup) (labels.Selector, error) {
-	return metav1.LabelSelectorAsSelector(group.Spec.Selector)
-}
-
-// onCluster wakes the groups that the cluster belongs to, or belonged to, if it changed in something that they show.
-func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
-	if e.Old != nil && e.New != nil && !shows(e.Old, e.New) {
-		return
-	}
-	groups, err := c.groups.List(e.Object().Namespace, labels.Everything())
-	if err != nil {
-		c.Log.WithError(err).Error("Listing cluster groups failed")
-		return
-	}
-	for _, group := range groups {
-		selector, err := selectorOf(group)
-		if err != nil {
-			// The group's own event has reported that.
-			continue
-		}
-		if e.Old != nil && selector.Matches(labels.Set(e.Old.Labels)) || e.New != nil && selector.Matches(labels.Set(e.New.Labels)) {
-			c.queue.Coalesce(kube.KeyOf(group))
-		}
-	}
 }
 
 // shows says whether a change of a cluster concerns the groups it belongs to. Heartbeats do not.
@@ -107,6 +104,6 @@ func shows(before, after *fleet.Cluster) bool {
 	a, b := before.Status, after.Status
 	return !maps.Equal(before.Labels, after.Labels) ||
 		status.IsTrue(a.Conditions, fleet.ConditionReady) != status.IsTrue(b.Conditions, fleet.ConditionReady) ||
-		a.Display.State != b.Display.State ||
+		status.OfflineSince(before) != status.OfflineSince(after) || a.Display.State != b.Display.State ||
 		!equality.Semantic.DeepEqual(a.Summary, b.Summary) || a.ResourceCounts != b.ResourceCounts
 }

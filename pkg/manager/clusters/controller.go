@@ -22,6 +22,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
 // Deps is what the controller needs.
@@ -38,6 +39,8 @@ type Deps struct {
 	AgentImage string
 	// Observe is told of every reconcile.
 	Observe func(controller string) func(time.Duration, error)
+	// Account, if set, is given how to count the status of clusters anew.
+	Account func(kube.Account)
 }
 
 type controller struct {
@@ -53,6 +56,9 @@ type controller struct {
 	// clusters that may be far away, so it has workers of its own and keeps nothing else waiting.
 	access, imports, status *kube.Queue
 
+	rollups rollups
+	told    kube.Echoes[fleet.ClusterStatus]
+
 	shared shared
 	beats  heartbeats
 	// watching is since when heartbeats are noted.
@@ -65,7 +71,8 @@ type controller struct {
 }
 
 const (
-	accessWorkers = 8
+	// accessWorkers mostly wait for the API server, too: a hub may get many clusters at once.
+	accessWorkers = 32
 	// importWorkers is generous: they mostly wait, and clusters that do not answer must not keep others waiting.
 	importWorkers = 256
 	statusWorkers = 8
@@ -87,11 +94,17 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		beats:       heartbeats{last: map[string]time.Time{}},
 		watching:    deps.Clock.Now(),
 		outcomes:    map[kube.Key]outcome{},
+		rollups:     rollups{namespaces: map[string]*status.ClusterRollup{}},
 	}
-	c.access = c.queue("clusters", accessWorkers, c.grant)
-	c.imports = c.queue("clusters-import", importWorkers, c.bringAgent)
-	c.status = c.queue("clusters-status", statusWorkers, c.report)
+	c.access = c.queue(kube.QueueOptions{Name: "clusters", Workers: accessWorkers, Reconcile: c.grant})
+	c.imports = c.queue(kube.QueueOptions{Name: "clusters-import", Workers: importWorkers, Reconcile: c.bringAgent})
+	c.status = c.queue(kube.QueueOptions{
+		Name: "clusters-status", Workers: statusWorkers, Reconcile: c.report, MaxWindow: maxStatusWindow, Rate: statusRate,
+	})
 	c.wake()
+	if deps.Account != nil {
+		deps.Account(c.account())
+	}
 	return func(ctx context.Context) {
 		var queues sync.WaitGroup
 		for _, q := range []*kube.Queue{c.access, c.imports, c.status} {
@@ -101,11 +114,10 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	}
 }
 
-func (c *controller) queue(name string, workers int, reconcile kube.Reconcile) *kube.Queue {
-	return kube.NewQueue(kube.QueueOptions{
-		Name: name, Reconcile: reconcile, Log: c.Log, Workers: workers,
-		MinBackoff: 200 * time.Millisecond, MaxBackoff: time.Minute, Observe: c.Observe(name),
-	})
+func (c *controller) queue(options kube.QueueOptions) *kube.Queue {
+	options.Log, options.Observe = c.Log, c.Observe(options.Name)
+	options.MinBackoff, options.MaxBackoff = 200*time.Millisecond, time.Minute
+	return kube.NewQueue(options)
 }
 
 // grant gives the cluster its place on the hub.

@@ -15,8 +15,6 @@ const (
 	heartbeat = 60 * time.Second
 	// silence is after how long without a heartbeat an agent counts as away: three are missed.
 	silence = 3 * heartbeat
-	// stateOffline is what a cluster shows whose agent is away.
-	stateOffline = "Offline"
 )
 
 // signs is what is known of an agent's signs of life.
@@ -75,9 +73,11 @@ func (r reach) report(into *fleet.ClusterStatus, previous []fleet.Condition, s s
 			Message: fmt.Sprintf("no sign of the cluster's agent since %s: check that it runs and reaches the hub", r.since.UTC().Format(time.RFC3339)),
 		}, now)
 	}
-	all := into.Summary.DesiredReady
+	all, objects := into.Summary.DesiredReady, into.ResourceCounts.DesiredReady
 	into.Summary = fleet.BundleSummary{DesiredReady: all, Unknown: all}
-	into.Display = fleet.ClusterDisplay{ReadyBundles: fmt.Sprintf("0/%d", all), State: stateOffline}
+	into.ResourceCounts = fleet.ResourceCounts{DesiredReady: objects, Unknown: objects}
+	into.ReadyGitRepos = 0
+	into.Display = fleet.ClusterDisplay{ReadyBundles: fmt.Sprintf("0/%d", all), State: status.StateOffline}
 	// Compared with what stood there before, not with what the roll-up made of it: the times stay if nothing changed.
 	status.Remove(&into.Conditions, fleet.ConditionReady)
 	if before := status.Get(previous, fleet.ConditionReady); before != nil {

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -17,47 +17,83 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
-// report rolls up the status of the cluster from its deployments and from what acting on it came to.
+// Status of clusters: there may be thousands of them, and a roll-out changes every one of them many times.
+const (
+	// maxStatusWindow is how long the status of a cluster may collect changes while many of its deployments keep changing.
+	// A lone change shows at once.
+	maxStatusWindow = time.Second
+	// statusRate is how many a second are written while very many change: less than a tenth of what an API server can do.
+	statusRate = 100
+	// conflictWait is how long the watch may take to show what somebody else has written.
+	conflictWait = 50 * time.Millisecond
+)
+
+// report writes the status of the cluster where it says something else than it should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
 	cluster, err := c.cluster(key)
-	if err != nil || cluster == nil {
+	if err != nil || cluster == nil || !c.reportable(cluster) {
 		return 0, err
 	}
-	if cluster.DeletionTimestamp == nil && !held(cluster) {
-		// The cache is behind: the finalizer comes before everything else, and its event wakes the cluster again.
-		return 0, nil
+	now, recheck := c.statusOf(cluster, c.rolledUp(key))
+	if equality.Semantic.DeepEqual(cluster.Status, now) {
+		return recheck, nil
 	}
-	deployments, err := c.deployments.List(names.ClusterNamespace(key.Namespace, key.Name), labels.Everything())
-	if err != nil {
-		return 0, fmt.Errorf("listing deployments: %w", err)
+	after := &fleet.Cluster{TypeMeta: cluster.TypeMeta, ObjectMeta: cluster.ObjectMeta, Spec: cluster.Spec, Status: now}
+	err = c.told.Send(key, now, func() error {
+		_, err := c.Hub.Clusters.PatchStatus(ctx, cluster, after)
+		return err
+	})
+	switch {
+	case apierrors.IsConflict(err):
+		// It may have been a heartbeat, whose event wakes nothing.
+		return 0, &kube.WaitError{After: conflictWait, Reason: "somebody else has just written the cluster"}
+	case err != nil && !apierrors.IsNotFound(err):
+		return 0, fmt.Errorf("writing status of cluster: %w", err)
 	}
+	return recheck, nil
+}
+
+// reportable says whether the cluster is ready to have a status. Where it is not, the cache is behind: the finalizer comes
+// before everything else, and its event wakes the cluster again.
+func (c *controller) reportable(cluster *fleet.Cluster) bool {
+	return cluster.DeletionTimestamp != nil || held(cluster)
+}
+
+// rolledUp returns what adds the deployments of a cluster up: what was told of them.
+func (c *controller) rolledUp(key kube.Key) func(status.ClusterFacts) fleet.ClusterStatus {
+	return func(facts status.ClusterFacts) fleet.ClusterStatus {
+		return c.rollups.status(names.ClusterNamespace(key.Namespace, key.Name), facts)
+	}
+}
+
+// statusOf returns the status that the cluster should have, and when to look again: zero if only an event can change it.
+func (c *controller) statusOf(cluster *fleet.Cluster, sum func(status.ClusterFacts) fleet.ClusterStatus) (fleet.ClusterStatus, time.Duration) {
+	key := kube.KeyOf(cluster)
 	o := c.outcomeOf(key)
-	after := cluster.DeepCopy()
+	before := cluster
 	if cluster.Spec.KubeConfigSecret == "" {
 		// Not to be imported (any more).
-		status.Remove(&after.Status.Conditions, fleet.ConditionImported)
+		before = cluster.DeepCopy()
+		status.Remove(&before.Status.Conditions, fleet.ConditionImported)
 		o.imported = nil
 	}
-	after.Status = status.ForCluster(status.ClusterFacts{
-		Cluster: after, Deployments: deployments, Namespace: o.namespaceOf(cluster),
+	now := sum(status.ClusterFacts{
+		Cluster: before, Namespace: o.namespaceOf(cluster),
 		Processed: o.processed, Imported: o.imported, Now: metav1.NewTime(c.Clock.Now()),
 	})
 	if o.homeless() {
-		after.Status.Namespace = ""
+		now.Namespace = ""
 	}
 	if o.installed != nil {
-		o.installed.writeTo(&after.Status)
+		o.installed.writeTo(&now)
 	}
 	life := signs{
 		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
 		last: c.beats.of(names.ClusterNamespace(key.Namespace, key.Name)), watching: c.watching, now: c.Clock.Now(),
 	}
 	reached := life.reach()
-	reached.report(&after.Status, cluster.Status.Conditions, life)
-	if _, err := c.Hub.Clusters.PatchStatus(ctx, cluster, after); err != nil && !apierrors.IsNotFound(err) {
-		return 0, fmt.Errorf("writing status of cluster: %w", err)
-	}
-	return reached.recheck, nil
+	reached.report(&now, cluster.Status.Conditions, life)
+	return now, reached.recheck
 }
 
 // conclude notes what an attempt came to, has it reported if it is news, and tells of it.

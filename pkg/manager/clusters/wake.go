@@ -17,7 +17,8 @@ import (
 func (c *controller) wake() {
 	c.Hub.Clusters.OnEvent(c.onCluster)
 	c.Hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
-		if key := kube.ClusterOf(e.Object()); key.Name != "" {
+		shows := c.rollups.deployment(e)
+		if key := kube.ClusterOf(e.Object()); shows && key.Name != "" {
 			c.status.Coalesce(key)
 		}
 	})
@@ -36,7 +37,7 @@ func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 	case e.Old.Generation != e.New.Generation, held(e.Old) && !held(e.New):
 		c.access.Wake(key)
 		c.status.Coalesce(key)
-	case reports(e.Old, e.New):
+	case reports(e.Old, e.New) && !c.told.Is(key, e.New.Status):
 		c.status.Coalesce(key)
 	}
 }

@@ -69,6 +69,7 @@ type controller struct {
 	sync, status *kube.Queue
 	readers      chan struct{}
 	rollups      *rollups
+	told         kube.Echoes[fleet.GitRepoStatus]
 
 	mu     sync.Mutex
 	states map[kube.Key]state
@@ -170,7 +171,7 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	checks := c.askedChecks(kube.KeyOf(repo))
 	again, in := st.retryDue(c.Clock.Now())
 	if st.upToDate(repo, checks) && !again {
-		return st, sooner(next.in, in), away
+		return st, sooner(next.wait(), in), away
 	}
 	// Whatever fails from here on is tried again.
 	st.brought = ""
@@ -182,5 +183,5 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	st.checks = checks
 	st, err = c.bring(ctx, repo, st, tree)
 	_, in = st.retryDue(c.Clock.Now())
-	return st, sooner(next.in, in), errors.Join(away, err)
+	return st, sooner(next.wait(), in), errors.Join(away, err)
 }

@@ -46,7 +46,11 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 		return recheck, nil
 	}
 	after := &fleet.GitRepo{TypeMeta: repo.TypeMeta, ObjectMeta: repo.ObjectMeta, Spec: repo.Spec, Status: now}
-	switch _, err := c.Hub.GitRepos.PatchStatus(ctx, repo, after); {
+	err = c.told.Send(key, now, func() error {
+		_, err := c.Hub.GitRepos.PatchStatus(ctx, repo, after)
+		return err
+	})
+	switch {
 	case err == nil:
 		c.announce(repo, after)
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):

@@ -14,8 +14,10 @@ func (c *controller) wake() {
 	hub := c.Hub
 	hub.GitRepos.OnEvent(func(e kube.Event[*fleet.GitRepo]) {
 		key := kube.KeyOf(e.Object())
-		// Also where somebody else wrote the status, or where ours came too late.
-		c.status.Coalesce(key)
+		if e.New != nil && !c.told.Is(key, e.New.Status) {
+			// Also where somebody else wrote the status, or where ours came too late.
+			c.status.Coalesce(key)
+		}
 		if e.Old == nil || e.New == nil || e.Old.Generation != e.New.Generation {
 			c.sync.Wake(key)
 		}

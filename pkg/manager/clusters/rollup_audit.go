@@ -1,0 +1,61 @@
+package clusters
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
+)
+
+// account is how the status of clusters is counted anew.
+func (c *controller) account() kube.Account {
+	return kube.Account{Kind: "Cluster", Keys: c.audited, Mismatch: c.mismatch, Repair: c.repair}
+}
+
+func (c *controller) audited() ([]kube.Key, error) {
+	clusters, err := c.clusters.List("", labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing clusters: %w", err)
+	}
+	return kube.KeysOf(clusters), nil
+}
+
+func (c *controller) mismatch(key kube.Key) (string, error) {
+	cluster, err := c.cluster(key)
+	if err != nil || cluster == nil || !c.reportable(cluster) {
+		return "", err
+	}
+	deployments, err := c.deployments.List(names.ClusterNamespace(key.Namespace, key.Name), labels.Everything())
+	if err != nil {
+		return "", fmt.Errorf("listing deployments: %w", err)
+	}
+	right, _ := c.statusOf(cluster, func(facts status.ClusterFacts) fleet.ClusterStatus {
+		facts.Deployments = deployments
+		return status.ForCluster(facts)
+	})
+	told := cluster.Status
+	if equality.Semantic.DeepEqual(told, right) {
+		// The hub says what is right; what is kept must, too.
+		told, _ = c.statusOf(cluster, c.rolledUp(key))
+	}
+	meta := metav1.ObjectMeta{Namespace: cluster.Namespace, Name: cluster.Name}
+	difference, err := kube.MergePatch(&fleet.Cluster{ObjectMeta: meta, Status: told}, &fleet.Cluster{ObjectMeta: meta, Status: right}, "status")
+	return string(difference), err
+}
+
+func (c *controller) repair(key kube.Key) error {
+	namespace := names.ClusterNamespace(key.Namespace, key.Name)
+	deployments, err := c.deployments.List(namespace, labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing deployments: %w", err)
+	}
+	c.rollups.rebuild(namespace, deployments)
+	c.status.Wake(key)
+	return nil
+}
