@@ -78,12 +78,48 @@ func TestDeploymentMadeAnewAdoptsWhileTheAgentIsRunning(t *testing.T) {
 	if w.configMap("a").UID != uid {
 		t.Error("the object was made anew")
 	}
-	harness.Eventually(t, "the record names the new deployment", func(context.Context) error {
+	w.awaitOwned(bd)
+}
+
+// awaitOwned waits until the only record of the target namespace names the
+// deployment.
+func (w *world) awaitOwned(bd *fleet.BundleDeployment) {
+	w.t.Helper()
+	harness.Eventually(w.t, "the record names the deployment", func(context.Context) error {
 		if got := w.records(w.target)[0].Labels[names.LabelDeploymentUID]; got != string(bd.UID) {
 			return fmt.Errorf("it names %s", got)
 		}
 		return nil
 	})
+}
+
+// Nothing is installed for a deployment that is paused, but what the one before
+// it has left is its own, and goes with it.
+func TestDeploymentMadeAnewAdoptsWhilePaused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
+	w.awaitReady(key)
+	w.unpin(key)
+	env.BundleDeployments.Remove(t, key)
+	env.BundleDeployments.AwaitGone(t, key)
+
+	w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "2")}).with(func(bd *fleet.BundleDeployment) {
+		bd.Spec.Paused = true
+	}))
+	bd := env.BundleDeployments.AwaitCondition(t, key, fleet.Condition{
+		Type: fleet.ConditionDeployed, Status: metav1.ConditionUnknown, Reason: "Paused",
+	})
+	w.awaitOwned(bd)
+	if got := w.configMap("a").Data["key"]; got != "1" {
+		t.Errorf("the object was changed to %q", got)
+	}
+	env.BundleDeployments.Remove(t, key)
+	w.awaitRemoved(key)
+	if w.configMap("a") != nil {
+		t.Error("the workload is left")
+	}
 }
 
 func TestReleaseOfAnEarlierDeploymentIsUnclaimed(t *testing.T) {
@@ -214,7 +250,7 @@ func TestStuckObjectIsNamedAndHoldsNobodyUp(t *testing.T) {
 		w.awaitRemoved(key)
 	}
 	env.BundleDeployments.AwaitCondition(t, stuck, fleet.Condition{
-		Type: fleet.ConditionRemoved, Status: metav1.ConditionFalse,
+		Type: fleet.ConditionRemoved, Status: metav1.ConditionFalse, Reason: fleet.ReasonUninstalling,
 		Message: fmt.Sprintf("configmap.v1 %s/held (finalizers: example.com/hold)", w.target),
 	})
 	if w.configMap("free") != nil {

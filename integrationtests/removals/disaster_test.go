@@ -110,27 +110,38 @@ func TestListsThatComeBackEmpty(t *testing.T) {
 	w.bundle("found", func(b *fleet.Bundle) {
 		b.Spec.Targets = []fleet.BundleTarget{{ClusterGroupSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}}}
 	})
+	probe := w.bundle("probe")
 	there := where{"shop-web": on("one", "two"), "found": on("one", "two")}
-	w.awaitRuns(there)
+	w.awaitRuns(where{"shop-web": on("one", "two"), "found": on("one", "two"), "probe": on("one", "two")})
 	before, was := w.traces(there), w.members["one"].uid("found")
 
-	for _, lost := range [][]string{
-		{"gitrepos", "bundles"},
-		{"clusters", "clustergroups", "bundlenamespacemappings", "namespaces"},
-		{"bundledeployments", "contents", "secrets"},
+	for _, lie := range []struct {
+		lost []string
+		// settle returns when the manager has acted on what it was told.
+		settle func()
+	}{
+		{[]string{"gitrepos", "clustergroups", "bundlenamespacemappings", "namespaces", "secrets"}, func() {
+			// Workloads that match no more go before those of a deleted bundle.
+			hub.Bundles.Remove(t, probe)
+			for _, m := range w.members {
+				hub.BundleDeployments.AwaitGone(t, m.deployment("probe"))
+			}
+		}},
+		{[]string{"bundles", "clusters", "bundledeployments", "contents"}, func() { hub.AwaitQuiet(t) }},
 	} {
-		lists := emptyLists(t, lost)
+		lists := emptyLists(t, lie.lost)
 		line.Answer(lists.answer)
 		line.Relist()
-		harness.Eventually(t, fmt.Sprintf("the manager has seen no %s", strings.Join(lost, ", ")), func(context.Context) error {
+		harness.Eventually(t, fmt.Sprintf("the manager has seen no %s", strings.Join(lie.lost, ", ")), func(context.Context) error {
 			return lists.all()
 		})
-		hub.AwaitQuiet(t)
+		lie.settle()
 		w.untouched(before)
 		line.Repair()
 		line.Relist()
-		w.awaitRuns(there)
 	}
+	w.bundle("later")
+	w.awaitRuns(where{"shop-web": on("one", "two"), "found": on("one", "two"), "later": on("one", "two")})
 	w.untouched(before)
 	if now := w.members["one"].uid("found"); now != was {
 		t.Error("the deployment was made anew")
