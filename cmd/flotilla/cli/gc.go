@@ -58,7 +58,7 @@ The exit code is 0 if nothing waits for a person, 1 if something does, and 2 if 
 
   # Of all workspaces, what waits for a person
   flotilla gc list -A -o json | jq '.removals[] | select(.state == "Held")'`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		RunE: f.run,
 	}
 	f.output = addOutputFlag(cmd)
 	cmd.Flags().BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "of all workspaces")

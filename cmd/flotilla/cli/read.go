@@ -97,30 +97,37 @@ func (s *session) reached(w report.World, only *kube.Key) []string {
 	return slices.Compact(namespaces)
 }
 
-// readClusters reads the clusters and the groups of a namespace.
+// readClusters reads the clusters and the groups of a namespace, or of the whole
+// hub.
 func (s *session) readClusters(ctx context.Context, namespace string, only *kube.Key, w *report.World) error {
-	if only != nil {
-		c, err := s.Clusters.Get(ctx, only.Namespace, only.Name)
-		if err != nil {
-			if kube.IsGone(err, only.Name) {
-				return fmt.Errorf("there is no cluster %s: correct the name, or write it as NAMESPACE/NAME", only)
-			}
-			return s.explain(fmt.Errorf("reading cluster %s: %w", only, err))
-		}
-		w.Clusters = append(w.Clusters, c)
-	} else {
-		clusters, err := all(ctx, s.Clusters, namespace, nil)
-		if err != nil {
-			return s.listed("clusters of namespace "+namespace, err)
-		}
-		w.Clusters = append(w.Clusters, clusters...)
+	clusters, err := s.clusters(ctx, namespace, only)
+	if err != nil {
+		return err
 	}
 	groups, err := all(ctx, s.ClusterGroups, namespace, nil)
 	if err != nil {
 		return s.listed("cluster groups of namespace "+namespace, err)
 	}
-	w.Groups = append(w.Groups, groups...)
+	w.Clusters, w.Groups = append(w.Clusters, clusters...), append(w.Groups, groups...)
 	return nil
+}
+
+func (s *session) clusters(ctx context.Context, namespace string, only *kube.Key) ([]*fleet.Cluster, error) {
+	if only == nil {
+		clusters, err := all(ctx, s.Clusters, namespace, nil)
+		if err != nil {
+			return nil, s.listed("clusters of namespace "+namespace, err)
+		}
+		return clusters, nil
+	}
+	c, err := s.Clusters.Get(ctx, only.Namespace, only.Name)
+	switch {
+	case kube.IsGone(err, only.Name):
+		return nil, fmt.Errorf("there is no cluster %s: correct the name, or write it as NAMESPACE/NAME", only)
+	case err != nil:
+		return nil, s.explain(fmt.Errorf("reading cluster %s: %w", only, err))
+	}
+	return []*fleet.Cluster{c}, nil
 }
 
 // readDeployments reads the deployments of the bundles. They are in the

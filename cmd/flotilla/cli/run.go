@@ -41,7 +41,7 @@ type Options struct {
 
 // Run runs a command line and returns its exit code.
 func Run(ctx context.Context, o Options) int {
-	cmd := command(o.Version)
+	cmd := command(o.Version) //nolint:contextcheck // commands take theirs from cobra
 	cmd.SetArgs(o.Args)
 	cmd.SetIn(o.In)
 	cmd.SetOut(o.Out)

@@ -49,7 +49,7 @@ The exit code is 0 if all of it is ready, 1 if it is not (in time), and 2 if the
 
   # For programs
   flotilla status gitrepo/shop -o json | jq -r '.items[].bundles[] | select(.ready | not) | .name'`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		RunE: f.run,
 	}
 	f.hub = addHubFlags(cmd)
 	f.output = addOutputFlag(cmd)

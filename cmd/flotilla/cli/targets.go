@@ -48,7 +48,7 @@ and nothing is wrong with the targets. It is 1 for no, and 2 if there is no answ
   # The names of all clusters that are targeted
   flotilla targets gitrepo/shop -o json | jq -r '.bundles[].clusters[] | select(.answer == "yes") | .cluster'`,
 		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		RunE: f.run,
 	}
 	f.hub = addHubFlags(cmd)
 	f.output = addOutputFlag(cmd)

@@ -250,7 +250,7 @@ func (r *Removal) due(holder *Hold) {
 
 func (v *view) deploymentRemoval(bd *fleet.BundleDeployment) *Removal {
 	bundle, cluster := v.bundles[kube.BundleOf(bd)], v.clusters[kube.ClusterOf(bd)]
-	verdict, because := v.judge(bundle, cluster)
+	verdict := v.judge(bundle, cluster)
 	r := marked(kindDeployment, bd, "")
 	switch {
 	case r != nil:
@@ -278,7 +278,7 @@ func (v *view) deploymentRemoval(bd *fleet.BundleDeployment) *Removal {
 	if repo := bd.Labels[names.LabelRepoName]; repo != "" {
 		r.GitRepo = kube.Key{Namespace: bd.Labels[names.LabelBundleNamespace], Name: repo}.String()
 	}
-	r.Reason, r.Message = string(verdict.Reason), deploymentMessage(verdict.Reason, because)
+	r.Reason, r.Message = string(verdict.Reason), v.deploymentMessage(verdict.Reason, bundle, cluster)
 	if verdict.Reason == ownership.ReasonMatches {
 		r.Reason = reasonMatchesAgain
 	}
@@ -286,20 +286,17 @@ func (v *view) deploymentRemoval(bd *fleet.BundleDeployment) *Removal {
 }
 
 // judge says whether there is a reason for a deployment of the bundle on the
-// cluster, and what its targets say of it. Either may be nil.
-func (v *view) judge(bundle *fleet.Bundle, cluster *fleet.Cluster) (ownership.Verdict, ClusterTarget) {
-	if cluster != nil && cluster.DeletionTimestamp != nil {
-		return ownership.Verdict{Action: ownership.Wait, Reason: ownership.ReasonClusterDeleted}, ClusterTarget{}
-	}
-	var because ClusterTarget
-	verdict := ownership.Deployment(ownership.DeploymentFacts{
-		Bundle: bundle, Cluster: cluster,
+// cluster. Either may be nil.
+func (v *view) judge(bundle *fleet.Bundle, cluster *fleet.Cluster) ownership.Verdict {
+	return ownership.Deployment(ownership.DeploymentFacts{
+		Bundle: bundle, Cluster: cluster, ClusterLeaves: cluster != nil && cluster.DeletionTimestamp != nil,
 		Match: func(b *fleet.Bundle, c *fleet.Cluster) ownership.Match {
-			because = v.clusterTarget(b, c)
-			return matchOf(because.Answer)
+			if reach := v.reach(b); !reach.Contains(c.Namespace) {
+				return matchOf(outside(reach))
+			}
+			return matchOf(answerOf(v.matcher(b, c.Namespace).Match(c).Outcome))
 		},
 	})
-	return verdict, because
 }
 
 func matchOf(a targeting.Answer) ownership.Match {
@@ -313,10 +310,12 @@ func matchOf(a targeting.Answer) ownership.Match {
 	return ownership.MatchUnknown
 }
 
-func deploymentMessage(reason ownership.Reason, because ClusterTarget) string {
+// deploymentMessage says it to a person. Only what was judged by its targets
+// needs the bundle and the cluster.
+func (v *view) deploymentMessage(reason ownership.Reason, b *fleet.Bundle, c *fleet.Cluster) string {
 	switch reason {
 	case ownership.ReasonMatches:
-		return "its targets match the cluster again: " + because.Message
+		return "its targets match the cluster again: " + v.clusterTarget(b, c).Message
 	case ownership.ReasonBundleDeleted:
 		return "its bundle was deleted"
 	case ownership.ReasonClusterDeleted:
@@ -324,7 +323,7 @@ func deploymentMessage(reason ownership.Reason, because ClusterTarget) string {
 	case ownership.ReasonOwnerMissing:
 		return "its bundle or its cluster is not there, and nothing proves that it was deleted"
 	default:
-		return because.Message
+		return v.clusterTarget(b, c).Message
 	}
 }
 

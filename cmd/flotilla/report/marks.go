@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,52 +54,63 @@ func NewMarks() Marks { return Marks{TypeMeta: typeOf("Marks"), Objects: []Marke
 // follows. The object must be a copy. conditions are those of its status.
 func Put(mark Mark, obj metav1.Object, conditions []fleet.Condition, now time.Time) Marked {
 	m := Marked{Namespace: obj.GetNamespace(), Name: obj.GetName(), Mark: mark}
-	hold, _ := holdOf("", obj, conditions)
-	if mark == MarkRelease && hold.Pruning && !hold.Hand {
-		switch hold.Reason {
-		case fleet.ReasonHeldByUser:
-			m.Refused, m.Message = true, fmt.Sprintf("held by a hold on GitRepo %s: release that", obj.GetLabels()[names.LabelRepoName])
-			return m
-		case fleet.ReasonKindLeaving:
-			m.Refused, m.Message = true, hold.Message
-			return m
-		}
-	}
-	annotations := map[string]string{}
-	for k, v := range obj.GetAnnotations() {
-		annotations[k] = v
+	is, _ := holdOf("", obj, conditions)
+	annotations := maps.Clone(obj.GetAnnotations())
+	if annotations == nil {
+		annotations = map[string]string{}
 	}
 	switch mark {
 	case MarkHold:
-		m.Changed = !hold.Hand
-		annotations[names.AnnotationHold] = "true"
-		// Who holds now has not let go what was held before.
-		delete(annotations, names.AnnotationReleaseHeld)
-		m.Message = "held: nothing of it goes because of edited targets, clusters that no longer match, or a folder that is gone"
+		m.hold(is, annotations)
 	case MarkUnhold:
-		m.Changed = hold.Hand
-		delete(annotations, names.AnnotationHold)
-		m.Message = "no longer held by hand: what is due goes, as far as the brake lets it"
-		if !hold.Hand {
-			m.Message = "nobody holds it by hand"
-		}
+		m.unhold(is, annotations)
 	case MarkRelease:
-		m.Changed = hold.Hand || hold.Pruning && !hold.Releasing
-		delete(annotations, names.AnnotationHold)
-		m.Message = "nothing of it is held"
-		if hold.Hand {
-			m.Message = "no longer held by hand"
-		}
-		if hold.Pruning && !hold.Releasing {
-			annotations[names.AnnotationReleaseHeld] = now.UTC().Format(time.RFC3339)
-			m.Message = "released: " + strings.TrimSuffix(hold.Message, ".")
-		}
-		if hold.Releasing {
-			m.Message = "released before: the garbage collector has yet to act on it"
+		m.release(is, annotations, now)
+		if is.Reason == fleet.ReasonHeldByUser && m.Refused {
+			m.Message = fmt.Sprintf("held by a hold on GitRepo %s: release that", obj.GetLabels()[names.LabelRepoName])
 		}
 	}
-	obj.SetAnnotations(annotations)
+	if !m.Refused {
+		obj.SetAnnotations(annotations)
+	}
 	return m
+}
+
+func (m *Marked) hold(is Hold, annotations map[string]string) {
+	m.Changed = !is.Hand
+	m.Message = "held: nothing of it goes because of edited targets, clusters that no longer match, or a folder that is gone"
+	annotations[names.AnnotationHold] = "true"
+	// Who holds now has not let go what was held before.
+	delete(annotations, names.AnnotationReleaseHeld)
+}
+
+func (m *Marked) unhold(is Hold, annotations map[string]string) {
+	m.Changed, m.Message = is.Hand, "nobody holds it by hand"
+	if is.Hand {
+		m.Message = "no longer held by hand: what is due goes, as far as the brake lets it"
+	}
+	delete(annotations, names.AnnotationHold)
+}
+
+func (m *Marked) release(is Hold, annotations map[string]string, now time.Time) {
+	if is.Pruning && !is.Hand && (is.Reason == fleet.ReasonHeldByUser || is.Reason == fleet.ReasonKindLeaving) {
+		// A word about this object does not reach what holds it.
+		m.Refused, m.Message = true, is.Message
+		return
+	}
+	delete(annotations, names.AnnotationHold)
+	m.Changed = is.Hand || is.Pruning && !is.Releasing
+	switch {
+	case is.Releasing:
+		m.Message = "released before: the garbage collector has yet to act on it"
+	case is.Pruning:
+		annotations[names.AnnotationReleaseHeld] = now.UTC().Format(time.RFC3339)
+		m.Message = "released: what was held goes now; flotilla gc list shows how far it is"
+	case is.Hand:
+		m.Message = "no longer held by hand"
+	default:
+		m.Message = "nothing of it is held"
+	}
 }
 
 // Yes says that every mark does what it is for.

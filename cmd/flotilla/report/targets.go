@@ -161,12 +161,11 @@ func (v *view) targetsOf(b *fleet.Bundle, only *kube.Key) BundleTargets {
 func (v *view) clusterTarget(b *fleet.Bundle, c *fleet.Cluster) ClusterTarget {
 	found := ClusterTarget{Cluster: kube.KeyOf(c).String(), Deployment: v.deployment(b, c), Paused: c.Spec.Paused}
 	if reach := v.reach(b); !reach.Contains(c.Namespace) {
-		found.Answer, found.Reason = targeting.AnswerNo, reasonOutOfReach
+		found.Answer, found.Reason = outside(reach), reasonOutOfReach
 		found.Message = fmt.Sprintf("bundles of namespace %s are deployed to clusters of %s: a BundleNamespaceMapping there opens others",
 			b.Namespace, strings.Join(reach.Namespaces, ", "))
 		if len(reach.Problems) > 0 {
 			// The mapping that cannot be read may be the one that opens it.
-			found.Answer = targeting.AnswerUnknown
 			found.Message = fmt.Sprintf("%s: %s", reach.Problems[0].Field, reach.Problems[0].Message)
 		}
 		return found
@@ -179,6 +178,14 @@ func (v *view) clusterTarget(b *fleet.Bundle, c *fleet.Cluster) ClusterTarget {
 		found.Permitted = e.Permitted
 	}
 	return found
+}
+
+// outside is the answer for a cluster that is not within reach.
+func outside(reach targeting.Reach) targeting.Answer {
+	if len(reach.Problems) > 0 {
+		return targeting.AnswerUnknown
+	}
+	return targeting.AnswerNo
 }
 
 func answerOf(o targeting.Outcome) targeting.Answer {
