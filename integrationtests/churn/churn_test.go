@@ -156,15 +156,15 @@ func (c *churn) settle(when string) {
 		if !c.history.AwaitStill(ctx, restFor/3) {
 			break
 		}
+		moved := c.history.Moved()
 		if wrong = c.witness.Settled(c.facts()); len(wrong) == 0 {
 			if c.rests(ctx) {
 				break
 			}
 			continue
 		}
-		move, stop := context.WithTimeout(ctx, restFor)
-		c.history.AwaitMove(move)
-		stop()
+		// What the hub does not say, such as a commit, may be wrong without a write to come.
+		within(ctx, restFor, moved)
 	}
 	c.report(when, ctx, wrong)
 	c.Logf("%s settled in %s", when, time.Since(began).Round(100*time.Millisecond))
@@ -177,10 +177,19 @@ func (c *churn) rests(ctx context.Context) bool {
 	if !c.history.AwaitStill(ctx, restFor) {
 		return false
 	}
-	quiet, cancel := context.WithTimeout(ctx, restFor)
+	return !within(ctx, restFor, c.history.Moved()) && ctx.Err() == nil && maps.Equal(before, env.Writes(c))
+}
+
+// within says whether the channel is closed within the time, and before ctx ends.
+func within(ctx context.Context, d time.Duration, closed <-chan struct{}) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	c.history.AwaitMove(quiet)
-	return quiet.Err() != nil && ctx.Err() == nil && maps.Equal(before, env.Writes(c))
+	select {
+	case <-ctx.Done():
+		return false
+	case <-closed:
+		return true
+	}
 }
 
 func (c *churn) report(when string, ctx context.Context, wrong []string) {
@@ -192,7 +201,7 @@ func (c *churn) report(when string, ctx context.Context, wrong []string) {
 		c.Errorf("%s: %d things are wrong:\n  %s", when, len(wrong), strings.Join(first(wrong, 20), "\n  "))
 	} else if ctx.Err() != nil {
 		before := env.Writes(c)
-		c.history.AwaitMove(c.Context())
+		within(c.Context(), time.Minute, c.history.Moved())
 		c.Errorf("%s: the hub does not come to rest: %v", when, env.Writes(c).Since(before))
 	}
 	if offences := c.witness.Offences(); len(offences) > 0 {
@@ -226,12 +235,12 @@ func (c *churn) probe() {
 	ctx, cancel := context.WithTimeout(c.Context(), soon)
 	defer cancel()
 	var missing []string
-	for {
-		missing = c.witness.Missing(key)
-		if len(missing) == 0 || ctx.Err() != nil {
+	for ctx.Err() == nil {
+		moved := c.history.Moved()
+		if missing = c.witness.Missing(key); len(missing) == 0 {
 			break
 		}
-		c.history.AwaitMove(ctx)
+		within(ctx, soon, moved)
 	}
 	if len(missing) > 0 {
 		c.Fatalf("after %s a bundle for all clusters is not on %q", time.Since(began), missing)

@@ -111,15 +111,19 @@ func (h *History) AwaitStill(ctx context.Context, window time.Duration) bool {
 	}
 }
 
-// AwaitMove returns when something is written, or ctx ends.
+// AwaitMove returns when something is written after the call, or ctx ends.
 func (h *History) AwaitMove(ctx context.Context) {
-	h.mu.Lock()
-	moved := h.moved
-	h.mu.Unlock()
 	select {
 	case <-ctx.Done():
-	case <-moved:
+	case <-h.Moved():
 	}
+}
+
+// Moved is closed when something is written after this call. Whoever waits for a state takes it before looking at the state.
+func (h *History) Moved() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.moved
 }
 
 // store reads etcd by its JSON gateway.

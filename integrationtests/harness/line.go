@@ -279,11 +279,14 @@ func watchID(req *http.Request) string {
 	return req.URL.Path + "?" + req.URL.Query().Get("labelSelector")
 }
 
-// Read returns what the watch tells, while it is not dark.
+// Read returns what the watch tells, while it is not dark. One that was hung up ends like any other.
 func (s *stream) Read(p []byte) (int, error) {
 	for {
 		n, err := s.ReadCloser.Read(p)
-		if !s.line.isDark() || err != nil {
+		switch dark, open := s.line.sees(s); {
+		case !open:
+			return 0, io.EOF
+		case !dark || err != nil:
 			return n, err
 		}
 	}
@@ -297,8 +300,8 @@ func (s *stream) Close() error {
 	return s.ReadCloser.Close()
 }
 
-func (l *Line) isDark() bool {
+func (l *Line) sees(s *stream) (dark, open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.dark
+	return l.dark, l.open[s]
 }

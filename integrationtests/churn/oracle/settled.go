@@ -69,7 +69,9 @@ type check struct {
 	wrong []string
 }
 
-func (c *check) fail(format string, args ...any) { c.wrong = append(c.wrong, fmt.Sprintf(format, args...)) }
+func (c *check) fail(format string, args ...any) {
+	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+}
 
 // parents are let go as soon as their children are marked.
 func (c *check) parents() {

@@ -31,6 +31,7 @@ type Witness struct {
 	// removals are those that targets, mappings, groups and labels justified.
 	removals []Removal
 	offences []string
+	revision int64
 	counts   Counts
 }
 
@@ -63,6 +64,7 @@ func NewWitness(namespaces map[string]map[string]string) *Witness {
 func (w *Witness) Hear(c harness.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.revision = max(w.revision, c.Revision)
 	key := kube.Key{Namespace: c.Namespace, Name: c.Name}
 	before := w.world.Deployments[key]
 	undo, err := w.world.Apply(c)
@@ -160,6 +162,13 @@ func (w *Witness) Offences() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string(nil), w.offences...)
+}
+
+// Revision is that of the last change that was heard of.
+func (w *Witness) Revision() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.revision
 }
 
 // Counts says how much was seen.

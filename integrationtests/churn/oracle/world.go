@@ -106,7 +106,9 @@ func (w *World) groupsOf(namespace string) []*fleet.ClusterGroup {
 }
 
 // BundleOf returns the bundle that a deployment says it is of; nil if it is not there.
-func (w *World) BundleOf(bd *fleet.BundleDeployment) *fleet.Bundle { return w.Bundles[kube.BundleOf(bd)] }
+func (w *World) BundleOf(bd *fleet.BundleDeployment) *fleet.Bundle {
+	return w.Bundles[kube.BundleOf(bd)]
+}
 
 // ClusterOf returns the cluster that a deployment says it is on; nil if it is not there.
 func (w *World) ClusterOf(bd *fleet.BundleDeployment) *fleet.Cluster {
