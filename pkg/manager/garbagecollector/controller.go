@@ -60,6 +60,8 @@ type controller struct {
 	namespaces  generic.CacheInterface[*corev1.Namespace]
 	secrets     generic.CacheInterface[*corev1.Secret]
 	metadata    metadata.Interface
+	// lists are the reads of whole namespaces that candidates share.
+	lists *sharedLists
 
 	feed *feed
 	// graphs guards graph, which only the writer changes.
@@ -98,6 +100,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		secrets:     hub.Secrets.Cache(),
 		// The hub has clients of this very configuration, so another cannot fail.
 		metadata:   metadata.NewForConfigOrDie(hub.Config),
+		lists:      newSharedLists(),
 		feed:       newFeed(),
 		graph:      ownership.NewGraph(),
 		slots:      make(chan struct{}, max(deps.Parallel, 1)),

@@ -3,7 +3,6 @@ package garbagecollector
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -146,7 +145,11 @@ func (c *controller) liveWorld(ctx context.Context, key kube.Key, pairs []owners
 	clusters := clustersOf(pairs)
 	reads, ctx := errgroup.WithContext(ctx)
 	reads.Go(func() error { return c.readParent(ctx, w) })
-	reads.Go(func() error { return c.readClusters(ctx, w, clusters) })
+	reads.Go(func() (err error) {
+		live, err := c.liveClusters(ctx, clusters)
+		w.cluster = func(key kube.Key) *fleet.Cluster { return live[key] }
+		return err
+	})
 	reads.Go(func() error { return c.readWorkspaces(ctx, w, clusters) })
 	if bundle.DeletionTimestamp == nil {
 		reads.Go(func() error { return c.readReach(ctx, w, clusters) })
@@ -249,65 +252,6 @@ func (c *controller) readWorkspaces(ctx context.Context, w *world, clusters map[
 		return cluster != nil && cluster.DeletionTimestamp != nil || leaving[key.Namespace] || c.unregistering(bd)
 	}
 	return nil
-}
-
-// One list is cheaper than one read each from this many clusters on, and from
-// this share of the clusters in a namespace on.
-const (
-	manyClusters = 20
-	shareOfMany  = 20
-)
-
-// readClusters reads the clusters. One that is not there is left out.
-func (c *controller) readClusters(ctx context.Context, w *world, wanted map[kube.Key]bool) error {
-	var mu sync.Mutex
-	found := map[kube.Key]*fleet.Cluster{}
-	w.cluster = func(key kube.Key) *fleet.Cluster { return found[key] }
-	keys := map[string][]kube.Key{}
-	for key := range wanted {
-		keys[key.Namespace] = append(keys[key.Namespace], key)
-	}
-	for namespace, keys := range keys {
-		if c.listPays(namespace, len(keys)) {
-			list, err := c.Hub.Clusters.List(ctx, namespace, nil)
-			if err != nil {
-				return fmt.Errorf("confirming clusters: %w", err)
-			}
-			for i := range list.Items {
-				found[kube.KeyOf(&list.Items[i])] = &list.Items[i]
-			}
-			continue
-		}
-		err := c.each(len(keys), func(i int) error {
-			cluster, err := optional(c.Hub.Clusters.Get(ctx, keys[i].Namespace, keys[i].Name))
-			if err != nil {
-				return fmt.Errorf("confirming cluster: %w", err)
-			}
-			if cluster != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				found[keys[i]] = cluster
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *controller) listPays(namespace string, wanted int) bool {
-	if wanted < manyClusters {
-		return false
-	}
-	c.graphs.RLock()
-	defer c.graphs.RUnlock()
-	all := 0
-	for range c.graph.Dependents(ownership.IDOf(ownership.KindNamespace, "", namespace), ownership.KindCluster) {
-		all++
-	}
-	return wanted*shareOfMany >= all
 }
 
 func clustersOf(pairs []ownership.Pair) map[kube.Key]bool {
