@@ -126,7 +126,7 @@ func TestMeterCountsLikeAnAPIServer(t *testing.T) {
 			passed = true
 			return nil, http.ErrServerClosed
 		}))
-		if _, err := transport.RoundTrip(request); err == nil || !passed { //nolint:bodyclose // there is no response
+		if _, err := transport.RoundTrip(request); err == nil || !passed {
 			t.Errorf("%s %s: was not passed on", test.method, test.url)
 		}
 		if diff := cmp.Diff(Requests{test.want: 1}, meter.Count()); diff != "" {
@@ -137,7 +137,7 @@ func TestMeterCountsLikeAnAPIServer(t *testing.T) {
 
 func TestMeterLeavesOutWhatIsAboutNoResource(t *testing.T) {
 	for _, url := range []string{"/metrics", "/readyz", "/api/v1", "/apis/fleet.cattle.io/v1alpha1", "/"} {
-		if r, ok := requestOf(httptest.NewRequest("GET", url, nil)); ok {
+		if r, ok := requestOf(httptest.NewRequest(http.MethodGet, url, nil)); ok {
 			t.Errorf("%s is taken for %s", url, r)
 		}
 	}

@@ -57,7 +57,7 @@ func Start(ctx context.Context, options Options) (*Hub, error) {
 	task := h.progress.Start("hub")
 	if err := h.start(ctx); err != nil {
 		task.Fail("")
-		return nil, errors.Join(fmt.Errorf("starting a hub: %w", err), h.Stop(err))
+		return nil, errors.Join(fmt.Errorf("starting a hub: %w", err), h.Stop(err)) //nolint:contextcheck // also after an interrupt
 	}
 	task.Done("")
 	return h, nil

@@ -138,6 +138,11 @@ func TestPictureNotesWhenAConditionCameAbout(t *testing.T) {
 	if len(gone.since)+len(said.since) > 0 {
 		t.Error("a condition came about too early")
 	}
+	see(p.seeBundle(bundleSaying(2, 2, 1, 0)))
+	if len(said.since) > 0 {
+		t.Error("a status counts as right before it is true")
+	}
+	see(p.seeBundle(bundleSaying(2, 1, 1, 0)))
 	see(p.seeDeployment(deployment(stream.Deleted)))
 	atGone := p.last
 	see(p.seeBundle(bundleSaying(2, 2, 1, 0)))
@@ -151,29 +156,42 @@ func TestPictureNotesWhenAConditionCameAbout(t *testing.T) {
 	}
 }
 
+// pictured is a picture with five deployments of a bundle whose status is that of the event.
+func pictured(t *testing.T, e stream.Event) *picture {
+	t.Helper()
+	p := newPicture()
+	if err := p.seeBundle(e); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := p.seeDeployment(deployment(stream.Added)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
 func TestPictureOfAStatusThatIsNotRight(t *testing.T) {
 	for name, e := range map[string]stream.Event{
 		"of an older generation":     bundleSaying(2, 1, 5, 5),
 		"with deployments too many":  bundleSaying(2, 2, 6, 5),
 		"with deployments not ready": bundleSaying(2, 2, 5, 4),
 	} {
-		p := newPicture()
-		if err := p.seeBundle(e); err != nil {
-			t.Fatal(err)
-		}
-		if p.facts.says("bench-00", 5, 5) {
+		if pictured(t, e).facts.says("bench-00", 5, 5) {
 			t.Errorf("%s: it counts as right", name)
 		}
 	}
-	p := newPicture()
-	if err := p.seeBundle(bundleSaying(2, 2, 5, 5)); err != nil {
-		t.Fatal(err)
-	}
+	p := pictured(t, bundleSaying(2, 2, 5, 5))
 	if !p.facts.says("bench-00", 5, 5) || !p.facts.says("bench-00", 5, -1) {
 		t.Error("what is right is not")
 	}
-	removing := &p.facts.bundles["bench-00"].Status
-	removing.Conditions = []fleet.Condition{{Type: fleet.ConditionRemoving, Status: metav1.ConditionTrue}}
+	of := &p.facts.bundles["bench-00"].Status
+	of.Summary.Pending = 1
+	if p.facts.says("bench-00", 5, -1) {
+		t.Error("it counts as right while it takes something for missing")
+	}
+	of.Summary.Pending = 0
+	of.Conditions = []fleet.Condition{{Type: fleet.ConditionRemoving, Status: metav1.ConditionTrue}}
 	if p.facts.says("bench-00", 5, 5) {
 		t.Error("it counts as right while something is being removed")
 	}

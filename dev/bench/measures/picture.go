@@ -25,12 +25,16 @@ type facts struct {
 	clusters map[string]*fleet.Cluster
 }
 
-// says tells whether the status of a bundle is about its latest generation, and counts so many deployments and, unless ready is
-// negative, so many of them as ready.
+// says tells whether the status of a bundle is about its latest generation, and right: it counts so many deployments and, unless
+// ready is negative, so many of them as ready, and as many are there.
 func (f *facts) says(bundle string, desired, ready int) bool {
 	b := f.bundles[bundle]
-	return b != nil && b.Status.ObservedGeneration == b.Generation && b.Status.Summary.DesiredReady == desired &&
-		(ready < 0 || b.Status.Summary.Ready == ready) && !status.IsTrue(b.Status.Conditions, fleet.ConditionRemoving)
+	if b == nil || b.Status.ObservedGeneration != b.Generation || f.deployments[bundle] != desired {
+		return false
+	}
+	summary := b.Status.Summary
+	return summary.DesiredReady == desired && summary.Pending == 0 && (ready < 0 || summary.Ready == ready) &&
+		!status.IsTrue(b.Status.Conditions, fleet.ConditionRemoving)
 }
 
 // generation tells whether a bundle has been seen at a generation, or a later one.

@@ -1,4 +1,4 @@
-// Package measures measures the hub: how fast deployments fan out and go again, beside what its API server can do at all, how
+// Package measures finds out what the hub can do: how fast deployments fan out and go again, beside what its API server can do at all, how
 // the time of an edit grows with the fleet, what a restart and idling cost, and how much memory deployments take.
 //
 // Clusters are simulated: each is a Cluster on the hub, for which the manager makes what it makes for any other. Nobody plays
@@ -67,7 +67,7 @@ func Measure(ctx context.Context, settings Settings, show *progress.Printer, mea
 	r.facts(ctx)
 	err = measure(r, ctx)
 	err = errors.Join(err, r.endProfiles())
-	return r.report, errors.Join(err, h.Stop(err))
+	return r.report, errors.Join(err, h.Stop(err)) //nolint:contextcheck // also after an interrupt
 }
 
 // facts notes what every figure depends on.

@@ -31,6 +31,9 @@ const (
 	failure  = "ERROR"
 )
 
+// page is how many objects are listed at once.
+const page = 500
+
 // Event is one event of a watch. The object is its JSON and only valid while the event is handled.
 type Event struct {
 	Type   string
@@ -40,49 +43,70 @@ type Event struct {
 // maxDuration is how long a watch may last; longer than any bench.
 const maxDuration = 6 * time.Hour
 
-// errEnded says that a watch has ended, without a word why.
-var errEnded = errors.New("it has ended")
-
 // Watch calls f for every object of the resource that there is, as if it was just added, and for every change, in order, until
 // ctx ends: then it returns nil. It is an error if events may have been missed. f must be quick: a busy API server drops watchers
 // that do not keep up. One that was dropped goes on where it was.
 func Watch(ctx context.Context, client rest.Interface, resource schema.GroupVersionResource, f func(Event)) error {
 	w := &watch{client: client, resource: resource, handle: f}
-	for {
-		err := w.run(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case !errors.Is(err, errEnded) || !w.complete:
-			return fmt.Errorf("watching %s: %w", resource.Resource, err)
-		}
+	err := w.list(ctx)
+	for err == nil {
+		err = w.run(ctx)
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("watching %s: %w", resource.Resource, err)
 }
 
 type watch struct {
 	client   rest.Interface
 	resource schema.GroupVersionResource
 	handle   func(Event)
-	// complete says that the objects that were there at first have been seen; from then on it is enough to know the last event
-	// to go on.
-	complete bool
-	last     []byte
+	// version is from when on to watch; last the event that came after it, if any did.
+	version string
+	last    []byte
 }
 
+func (w *watch) request() *rest.Request {
+	return w.client.Get().AbsPath("/apis", w.resource.Group, w.resource.Version, w.resource.Resource).SetHeader("Accept", "application/json")
+}
+
+// list handles the objects that are there.
+func (w *watch) list(ctx context.Context) error {
+	next := ""
+	for {
+		data, err := w.request().Param("limit", strconv.Itoa(page)).Param("continue", next).DoRaw(ctx)
+		if err != nil {
+			return err
+		}
+		var list struct {
+			Metadata metav1.ListMeta   `json:"metadata"`
+			Items    []json.RawMessage `json:"items"`
+		}
+		if err := json.Unmarshal(data, &list); err != nil {
+			return fmt.Errorf("decoding list: %w", err)
+		}
+		for _, item := range list.Items {
+			w.handle(Event{Type: Added, Object: item})
+		}
+		w.version = list.Metadata.ResourceVersion
+		if next = list.Metadata.Continue; next == "" {
+			return nil
+		}
+	}
+}
+
+// run handles events until the watch ends, when it returns nil, or until something is wrong with it.
 func (w *watch) run(ctx context.Context) error {
-	request := w.client.Get().AbsPath("/apis", w.resource.Group, w.resource.Version, w.resource.Resource).
-		SetHeader("Accept", "application/json").
-		Param("watch", "true").Param("timeoutSeconds", strconv.Itoa(int(maxDuration.Seconds()))).Param("allowWatchBookmarks", "true")
-	if w.complete {
+	if len(w.last) > 0 {
 		version, err := versionOf(w.last)
 		if err != nil {
 			return err
 		}
-		request = request.Param("resourceVersion", version)
-	} else {
-		request = request.Param("sendInitialEvents", "true").Param("resourceVersionMatch", string(metav1.ResourceVersionMatchNotOlderThan))
+		w.version = version
 	}
-	body, err := request.Stream(ctx)
+	body, err := w.request().Param("watch", "true").Param("timeoutSeconds", strconv.Itoa(int(maxDuration.Seconds()))).
+		Param("allowWatchBookmarks", "true").Param("resourceVersion", w.version).Stream(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,7 +114,7 @@ func (w *watch) run(ctx context.Context) error {
 	return w.read(body)
 }
 
-// read handles every event of the body, one line each.
+// read handles every event of the body, one line each, up to its end.
 func (w *watch) read(body io.Reader) error {
 	lines := bufio.NewReaderSize(body, 1<<20)
 	var long []byte
@@ -101,7 +125,7 @@ func (w *watch) read(body io.Reader) error {
 			long = append(long, line...)
 			continue
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return errEnded
+			return nil
 		case err != nil:
 			return err
 		}
@@ -119,11 +143,9 @@ func (w *watch) read(body io.Reader) error {
 
 func (w *watch) see(e Event) {
 	w.last = append(w.last[:0], e.Object...)
-	if e.Type == bookmark {
-		w.complete = w.complete || bytes.Contains(e.Object, []byte(`"`+metav1.InitialEventsAnnotationKey+`":"true"`))
-		return
+	if e.Type != bookmark {
+		w.handle(e)
 	}
-	w.handle(e)
 }
 
 // versionOf returns the resourceVersion of an object.

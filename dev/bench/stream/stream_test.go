@@ -15,13 +15,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-const synced = `{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}`
-
 func object(version string) string { return `{"metadata":{"resourceVersion":"` + version + `"}}` }
 
 func event(kind, object string) string { return `{"type":"` + kind + `","object":` + object + `}` }
 
-// served is an API server that answers one watch after the other with the given lines, and the queries of these watches.
+// list is a page of a list as of version 7.
+func list(next string, items ...string) []string {
+	return []string{`{"metadata":{"resourceVersion":"7","continue":"` + next + `"},"items":[` + strings.Join(items, ",") + `]}`}
+}
+
+// served is an API server that answers one request after the other with the given lines, and what it was asked for.
 type served struct {
 	mu      sync.Mutex
 	answers [][]string
@@ -32,7 +35,11 @@ func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	query := r.URL.Query()
-	s.asked = append(s.asked, r.URL.Path+" from "+query.Get("resourceVersion")+" initial "+query.Get("sendInitialEvents"))
+	if query.Get("watch") == "true" {
+		s.asked = append(s.asked, r.URL.Path+" watch from "+query.Get("resourceVersion"))
+	} else {
+		s.asked = append(s.asked, r.URL.Path+" list "+query.Get("continue"))
+	}
 	var lines []string
 	if len(s.answers) > 0 {
 		lines, s.answers = s.answers[0], s.answers[1:]
@@ -64,24 +71,27 @@ func watched(t *testing.T, s *served, stopAfter int) ([]string, error) {
 
 func TestWatchGoesOnWhereItWas(t *testing.T) {
 	s := &served{answers: [][]string{
-		{event(Added, object("5")), event(Added, object("3")), synced, event(Modified, object("9"))},
+		list("more", object("5"), object("3")),
+		list("", object("2")),
 		{},
-		{event(Deleted, object("10"))},
-		{event(Added, object("12"))},
+		{event(Modified, object("9")), event("BOOKMARK", object("11"))},
+		{event(Deleted, object("12"))},
+		{event(Added, object("13"))},
 	}}
-	got, err := watched(t, s, 5)
+	got, err := watched(t, s, 6)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"ADDED " + object("5"), "ADDED " + object("3"), "MODIFIED " + object("9"), "DELETED " + object("10"), "ADDED " + object("12")}
+	want := []string{
+		"ADDED " + object("5"), "ADDED " + object("3"), "ADDED " + object("2"),
+		"MODIFIED " + object("9"), "DELETED " + object("12"), "ADDED " + object("13"),
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	asked := []string{
-		"/apis/g/v1/things from  initial true",
-		"/apis/g/v1/things from 9 initial ",
-		"/apis/g/v1/things from 9 initial ",
-		"/apis/g/v1/things from 10 initial ",
+		"/apis/g/v1/things list ", "/apis/g/v1/things list more", "/apis/g/v1/things watch from 7",
+		"/apis/g/v1/things watch from 7", "/apis/g/v1/things watch from 11", "/apis/g/v1/things watch from 12",
 	}
 	if diff := cmp.Diff(asked, s.asked); diff != "" {
 		t.Error(diff)
@@ -90,27 +100,30 @@ func TestWatchGoesOnWhereItWas(t *testing.T) {
 
 func TestWatchFailsWhereEventsMayBeMissed(t *testing.T) {
 	for name, lines := range map[string][]string{
-		"it ends before the first list is complete": {event(Added, object("5"))},
-		"an error":                              {synced, `{"type":"ERROR","object":{"message":"too old"}}`},
-		"no JSON":                               {synced, "<html>"},
-		"another form, which is not understood": {synced, `{"object":{},"type":"ADDED"}`},
-		"no object":                             {synced, `{"type":"ADDED","object":`},
+		"an error":                              {`{"type":"ERROR","object":{"message":"too old"}}`},
+		"no JSON":                               {"<html>"},
+		"another form, which is not understood": {`{"object":{},"type":"ADDED"}`},
+		"no object":                             {`{"type":"ADDED","object":`},
 	} {
-		if got, err := watched(t, &served{answers: [][]string{lines}}, -1); err == nil {
+		if got, err := watched(t, &served{answers: [][]string{list(""), lines}}, -1); err == nil {
 			t.Errorf("%s: no error after %v", name, got)
 		} else if name == "an error" && !strings.Contains(err.Error(), "too old") {
 			t.Errorf("the error does not say why: %v", err)
 		}
 	}
+	if got, err := watched(t, &served{answers: [][]string{{"<html>"}}}, -1); err == nil {
+		t.Errorf("a list that cannot be read is no error after %v", got)
+	}
 }
 
 func TestLongEventsAreRead(t *testing.T) {
 	long := `{"a":"` + strings.Repeat("x", 3<<20) + `"}`
-	got, err := watched(t, &served{answers: [][]string{{event(Added, long), event(Deleted, `{"a":"\",\"object\":"}`)}}}, 2)
+	quotes := `{"a":"\",\"object\":"}`
+	got, err := watched(t, &served{answers: [][]string{list(""), {event(Added, long), event(Deleted, quotes)}}}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"ADDED " + long, `DELETED {"a":"\",\"object\":"}`}, got); diff != "" {
+	if diff := cmp.Diff([]string{"ADDED " + long, "DELETED " + quotes}, got); diff != "" {
 		t.Error(diff)
 	}
 }
