@@ -43,6 +43,7 @@ var layers = map[string]int{
 
 	"pkg/agent/deployments":        3,
 	"pkg/agent/heartbeat":          3,
+	"pkg/manager/auditor":          3,
 	"pkg/manager/bundles":          3,
 	"pkg/manager/clustergroups":    3,
 	"pkg/manager/clusters":         3,

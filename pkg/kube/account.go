@@ -1,5 +1,11 @@
 package kube
 
+import (
+	"regexp"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // Account is a sum that a controller keeps by events, and that can be counted
 // anew to see whether it is right.
 type Account struct {
@@ -8,7 +14,7 @@ type Account struct {
 	// Keys returns those objects.
 	Keys func() ([]Key, error)
 	// Mismatch counts anew and returns how the status of one object would have
-	// to change, as JSON; empty if it is right.
+	// to change, as Difference writes it; empty if it is right.
 	Mismatch func(key Key) (string, error)
 	// Repair replaces what was kept for one object by what is counted now.
 	Repair func(key Key) error
@@ -21,4 +27,16 @@ func KeysOf[T Named](objects []T) []Key {
 		keys = append(keys, KeyOf(o))
 	}
 	return keys
+}
+
+// Difference returns the JSON merge patch from one status to the other, empty
+// if there is none. Times of conditions are left out, so that the same
+// difference reads the same later.
+func Difference(told, right metav1.Object) (string, error) {
+	patch, err := MergePatch(told, right, "status")
+	if err != nil {
+		return "", err
+	}
+	times := regexp.MustCompile(`,?"last(Transition|Update)Time":"[^"]*"`)
+	return string(times.ReplaceAll(patch, nil)), nil
 }

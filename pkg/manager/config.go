@@ -44,6 +44,9 @@ type Config struct {
 	FetchTimeout time.Duration
 	// MaxRepositoryBytes bounds what a fetch may receive.
 	MaxRepositoryBytes int64
+	// AuditInterval is how often everything is counted anew and held against the
+	// API server's own lists; 0 is never.
+	AuditInterval time.Duration
 }
 
 // Defaults of Config.
@@ -51,4 +54,5 @@ const (
 	DefaultContentGrace       = 15 * time.Minute
 	DefaultFetchTimeout       = 50 * time.Second
 	DefaultMaxRepositoryBytes = 1 << 30
+	DefaultAuditInterval      = 30 * time.Minute
 )

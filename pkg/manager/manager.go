@@ -17,6 +17,7 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader/charts"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/manager/auditor"
 	"github.com/flotilla-gitops/flotilla/pkg/manager/bundles"
 	"github.com/flotilla-gitops/flotilla/pkg/manager/clustergroups"
 	"github.com/flotilla-gitops/flotilla/pkg/manager/clusters"
@@ -109,24 +110,42 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 	}
 	now := clock.RealClock{}
 	recorder := kube.NewRecorder(ctx, hub.Connection, "flotilla-manager")
-	return []func(context.Context){
+	var accounts []kube.Account
+	account := func(a kube.Account) { accounts = append(accounts, a) }
+	runs := []func(context.Context){
 		gitrepos.Register(gitrepos.Deps{
 			Hub: hub, Mirrors: mirrors, Charts: chartCache, Recorder: recorder, Log: m.log, Clock: now,
-			Fetches: fetches, Readers: readers, Observe: m.metrics.observe,
+			Fetches: fetches, Readers: readers, Observe: m.metrics.observe, Account: account,
 		}),
 		bundles.Register(bundles.Deps{
 			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
-			Workers: bundleWorkers, Parallel: parallelWrites, Observe: m.metrics.observe,
+			Workers: bundleWorkers, Parallel: parallelWrites, Observe: m.metrics.observe, Account: account,
 		}),
 		clusters.Register(clusters.Deps{
 			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
-			AgentURL: m.AgentURL, AgentCA: m.AgentCA, AgentImage: m.AgentImage, Observe: m.metrics.observe,
+			AgentURL: m.AgentURL, AgentCA: m.AgentCA, AgentImage: m.AgentImage, Observe: m.metrics.observe, Account: account,
 		}),
-		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: m.log, Clock: now, Observe: m.metrics.observe}),
+		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: m.log, Clock: now, Observe: m.metrics.observe, Account: account}),
 		unsupported.Register(unsupported.Deps{Hub: hub, Log: m.log, Clock: now}),
 		garbagecollector.Register(garbagecollector.Deps{
 			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Metrics: garbagecollector.NewMetrics(m.metrics.registry),
 			Debug: &m.owners, ContentGrace: m.ContentGrace, Parallel: parallelWrites, Limits: m.Brake, Observe: m.metrics.observe,
 		}),
-	}, nil
+	}
+	if m.AuditInterval > 0 {
+		runs = append(runs, auditor.Register(auditor.Deps{
+			Every: m.AuditInterval, Accounts: accounts, Caches: audited(hub),
+			Metrics: auditor.NewMetrics(m.metrics.registry), Log: m.log, Observe: m.metrics.observe,
+		}))
+	}
+	return runs, nil
+}
+
+// audited are the caches that decisions and statuses follow from.
+func audited(hub *kube.Hub) []auditor.Cache {
+	return []auditor.Cache{
+		auditor.CacheOf(hub.GitRepos), auditor.CacheOf(hub.Bundles), auditor.CacheOf(hub.BundleDeployments),
+		auditor.CacheOf(hub.Clusters), auditor.CacheOf(hub.ClusterGroups), auditor.CacheOf(hub.BundleNamespaceMappings),
+		auditor.CacheOf(hub.Contents),
+	}
 }

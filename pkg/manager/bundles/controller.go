@@ -97,7 +97,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		Name: "bundles", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Workers, Observe: deps.Observe("bundles"),
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
-		Name: "bundles-status", Reconcile: c.report, Log: deps.Log, Workers: deps.Workers, Observe: deps.Observe("bundles-status"),
+		Name: "bundles-status", Reconcile: c.report, Log: deps.Log, Workers: statusWorkers, Observe: deps.Observe("bundles-status"),
 		MaxWindow: maxStatusWindow,
 	})
 	c.wake()

@@ -19,6 +19,10 @@ import (
 // many of its deployments keep changing. A lone change shows at once.
 const maxStatusWindow = time.Second
 
+// statusWorkers is how many statuses are written at once. They are few, so that
+// deployments come first where there is much to write.
+const statusWorkers = 2
+
 // outcome is what the last reconcile of a bundle's targets came to, for its
 // status to tell.
 type outcome struct {

@@ -157,18 +157,17 @@ func (r *rollups) drop(bundle kube.Key) {
 	}
 }
 
-// recount returns the status that the bundle should have by these deployments
-// and clusters, whatever was told of them before.
-func (r *rollups) recount(b *fleet.Bundle, deployments []*fleet.BundleDeployment, offline status.Offline, now metav1.Time) fleet.BundleStatus {
+// facts returns what the bundle's status follows from, beside its deployments.
+func (r *rollups) facts(b *fleet.Bundle, now metav1.Time) status.BundleFacts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, ok := r.bundles[kube.KeyOf(b)]
 	if !ok {
-		return b.Status
+		return status.BundleFacts{Bundle: b}
 	}
 	facts := known.outcome.facts(b, now)
-	facts.Deployments, facts.Targets, facts.Offline = deployments, known.Targets(), offline
-	return status.ForBundle(facts)
+	facts.Targets = known.Targets()
+	return facts
 }
 
 // rebuild adds the bundle's deployments up anew.

@@ -39,15 +39,14 @@ func (c *controller) mismatch(key kube.Key) (string, error) {
 		return "", err
 	}
 	now := metav1.NewTime(c.Clock.Now())
-	right := c.rollups.recount(b, deployments, offline, now)
-	told := b.Status
+	facts := c.rollups.facts(b, now)
+	facts.Deployments, facts.Offline = deployments, offline
+	right, told := status.ForBundle(facts), b.Status
 	if equality.Semantic.DeepEqual(told, right) {
 		// The hub says what is right; what is kept must, too.
 		told = c.rollups.status(b, now)
 	}
-	meta := metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name}
-	difference, err := kube.MergePatch(&fleet.Bundle{ObjectMeta: meta, Status: told}, &fleet.Bundle{ObjectMeta: meta, Status: right}, "status")
-	return string(difference), err
+	return kube.Difference(&fleet.Bundle{Status: told}, &fleet.Bundle{Status: right})
 }
 
 func (c *controller) repair(key kube.Key) error {

@@ -50,7 +50,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		Deps: deps, groups: deps.Hub.ClusterGroups.Cache(), clusters: deps.Hub.Clusters.Cache(), rollups: newRollups(),
 	}
 	c.queue = kube.NewQueue(kube.QueueOptions{
-		Name: "clustergroups", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("clustergroups"), MaxWindow: maxStatusWindow,
+		Name: "clustergroups", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("clustergroups"), MaxWindow: maxStatusWindow, Workers: 1,
 	})
 	deps.Hub.ClusterGroups.OnEvent(c.onGroup)
 	deps.Hub.Clusters.OnEvent(func(e kube.Event[*fleet.Cluster]) {

@@ -47,9 +47,7 @@ func (c *controller) mismatch(key kube.Key) (string, error) {
 		// The hub says what is right; what is kept must, too.
 		told = c.rollups.status(facts)
 	}
-	meta := metav1.ObjectMeta{Namespace: group.Namespace, Name: group.Name}
-	difference, err := kube.MergePatch(&fleet.ClusterGroup{ObjectMeta: meta, Status: told}, &fleet.ClusterGroup{ObjectMeta: meta, Status: right}, "status")
-	return string(difference), err
+	return kube.Difference(&fleet.ClusterGroup{Status: told}, &fleet.ClusterGroup{Status: right})
 }
 
 func (c *controller) repair(key kube.Key) error {

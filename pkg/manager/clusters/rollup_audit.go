@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -44,9 +43,7 @@ func (c *controller) mismatch(key kube.Key) (string, error) {
 		// The hub says what is right; what is kept must, too.
 		told, _ = c.statusOf(cluster, c.rolledUp(key))
 	}
-	meta := metav1.ObjectMeta{Namespace: cluster.Namespace, Name: cluster.Name}
-	difference, err := kube.MergePatch(&fleet.Cluster{ObjectMeta: meta, Status: told}, &fleet.Cluster{ObjectMeta: meta, Status: right}, "status")
-	return string(difference), err
+	return kube.Difference(&fleet.Cluster{Status: told}, &fleet.Cluster{Status: right})
 }
 
 func (c *controller) repair(key kube.Key) error {

@@ -103,7 +103,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		MinBackoff: 500 * time.Millisecond, MaxBackoff: 30 * time.Second, Observe: deps.Observe("gitrepos"),
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
-		Name: "gitrepos-status", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("gitrepos-status"),
+		Name: "gitrepos-status", Reconcile: c.report, Log: deps.Log, Workers: statusWorkers, Observe: deps.Observe("gitrepos-status"),
 		MaxWindow: maxStatusWindow,
 	})
 	c.wake()

@@ -30,6 +30,10 @@ const (
 // many of its deployments keep changing. A lone change shows at once.
 const maxStatusWindow = time.Second
 
+// statusWorkers is how many statuses are written at once. They are few, so that
+// deployments come first where there is much to write.
+const statusWorkers = 2
+
 // report writes the status of the GitRepo where it says something else than it
 // should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {

@@ -178,13 +178,13 @@ func (r *rollups) drop(key kube.Key) {
 	}
 }
 
-// recount returns the status that the GitRepo should have by these bundles,
-// deployments and clusters, whatever was told of them before.
-func (r *rollups) recount(facts status.GitRepoFacts, now time.Time) fleet.GitRepoStatus {
+// stale returns the names of the GitRepo's bundles that no watch has shown yet
+// as they were written.
+func (r *rollups) stale(repo kube.Key, now time.Time) map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	facts.Stale, _ = r.of(kube.KeyOf(facts.GitRepo)).stale(now)
-	return status.ForGitRepo(facts)
+	stale, _ := r.of(repo).stale(now)
+	return stale
 }
 
 // rebuild adds bundles and deployments of the GitRepo up anew.

@@ -5,7 +5,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -39,14 +38,13 @@ func (c *controller) mismatch(key kube.Key) (string, error) {
 	if err := c.addChildren(key, &facts); err != nil {
 		return "", err
 	}
-	right, told := c.rollups.recount(facts, facts.Now.Time), repo.Status
+	facts.Stale = c.rollups.stale(key, facts.Now.Time)
+	right, told := status.ForGitRepo(facts), repo.Status
 	if equality.Semantic.DeepEqual(told, right) {
 		// The hub says what is right; what is kept must, too.
 		told, _ = c.rollups.status(kept, facts.Now.Time)
 	}
-	meta := metav1.ObjectMeta{Namespace: repo.Namespace, Name: repo.Name}
-	difference, err := kube.MergePatch(&fleet.GitRepo{ObjectMeta: meta, Status: told}, &fleet.GitRepo{ObjectMeta: meta, Status: right}, "status")
-	return string(difference), err
+	return kube.Difference(&fleet.GitRepo{Status: told}, &fleet.GitRepo{Status: right})
 }
 
 func (c *controller) repair(key kube.Key) error {
