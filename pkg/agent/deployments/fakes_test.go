@@ -119,9 +119,7 @@ func (s *stage) expect(want ...string) {
 	s.journal = nil
 }
 
-// removedAs returns reason and status of the condition Removed on the hub.
-func (s *stage) removedAs() string { return removedAs(s.live) }
-
+// removedAs returns status and reason of the condition Removed.
 func removedAs(bd *fleet.BundleDeployment) string {
 	c := status.Get(bd.Status.Conditions, fleet.ConditionRemoved)
 	if c == nil {

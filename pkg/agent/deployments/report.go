@@ -184,6 +184,7 @@ func ready(bd *fleet.BundleDeployment) Verdict {
 		v.Message = "waiting to be deployed"
 	case fleet.NotReady, fleet.Modified:
 		v.Message = troubles(&bd.Status)
+	case fleet.Unknown: // the hub's word for an agent that is silent
 	}
 	return v
 }
