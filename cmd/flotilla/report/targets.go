@@ -62,6 +62,10 @@ type ClusterTarget struct {
 	// Deployment is present, removing, missing or, where it could not be read,
 	// unknown.
 	Deployment string `json:"deployment"`
+	// State and StateMessage are what the bundle's status says about the
+	// deployment, if it names it: that it waits for its turn, or what is wrong.
+	State        string `json:"state,omitempty"`
+	StateMessage string `json:"stateMessage,omitempty"`
 	// Paused says that the cluster is paused.
 	Paused bool `json:"paused,omitempty"`
 	// Targets and Restrictions are every target and restriction and what each
@@ -98,6 +102,9 @@ func TargetsOf(w World, only *kube.Key) Targets {
 		t.Bundles = append(t.Bundles, v.targetsOf(b, only))
 	}
 	for _, repo := range sorted(w.GitRepos) {
+		if c := trouble(repo); c != nil {
+			t.Notes = append(t.Notes, fmt.Sprintf("GitRepo %s: %s", repo.Name, c.Message))
+		}
 		switch {
 		case !have[kube.KeyOf(repo)]:
 			t.Notes = append(t.Notes, fmt.Sprintf(
@@ -160,6 +167,11 @@ func (v *view) targetsOf(b *fleet.Bundle, only *kube.Key) BundleTargets {
 
 func (v *view) clusterTarget(b *fleet.Bundle, c *fleet.Cluster) ClusterTarget {
 	found := ClusterTarget{Cluster: kube.KeyOf(c).String(), Deployment: v.deployment(b, c), Paused: c.Spec.Paused}
+	for _, r := range b.Status.Summary.NonReadyResources {
+		if r.Name == found.Cluster {
+			found.State, found.StateMessage = string(r.State), r.Message
+		}
+	}
 	if reach := v.reach(b); !reach.Contains(c.Namespace) {
 		found.Answer, found.Reason = outside(reach), reasonOutOfReach
 		found.Message = fmt.Sprintf("bundles of namespace %s are deployed to clusters of %s: a BundleNamespaceMapping there opens others",

@@ -80,6 +80,9 @@ func (t Targets) writeTable(out io.Writer, colour bool) error {
 	for _, cluster := range clusters {
 		for _, l := range lines[cluster] {
 			why := l.target.Message
+			if l.target.Deployment == deploymentMissing && l.target.State != "" {
+				why += " (" + l.target.state() + ")"
+			}
 			if l.target.Paused {
 				why += " (the cluster is paused)"
 			}
@@ -100,9 +103,14 @@ func (b BundleTargets) shortTitle() string {
 	return b.Name
 }
 
+// state is what the bundle's status says, in one line.
+func (c ClusterTarget) state() string {
+	return strings.TrimSuffix(c.State+": "+c.StateMessage, ": ")
+}
+
 // reads says whether two answers read the same.
 func (c ClusterTarget) reads(d ClusterTarget) bool {
-	return c.Answer == d.Answer && c.Message == d.Message && c.Deployment == d.Deployment
+	return c.Answer == d.Answer && c.Message == d.Message && c.Deployment == d.Deployment && c.state() == d.state()
 }
 
 func answerCell(a targeting.Answer) cell {
@@ -141,7 +149,11 @@ func (t Targets) writeOne(out io.Writer, colour bool) error {
 			if _, err := fmt.Fprintln(out, Clean(head)+answer.paint(colour)+Clean(tail)); err != nil {
 				return err
 			}
-			if err := writeLines(out, []string{"  " + c.Message}); err != nil {
+			lines := []string{"  " + c.Message}
+			if c.State != "" {
+				lines = append(lines, "  state: "+c.state())
+			}
+			if err := writeLines(out, lines); err != nil {
 				return err
 			}
 			if err := c.clauses(b.Mode).write(out, colour); err != nil {
