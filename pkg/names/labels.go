@@ -89,6 +89,10 @@ const (
 	// AnnotationReleaseHeld, with any value on a Bundle or GitRepo, is a person's word: what is held now goes. The garbage
 	// collector takes it off when that is done.
 	AnnotationReleaseHeld = "flotilla-gitops.github.io/release-held"
+	// AnnotationSucceeds, on a BundleDeployment, are the UIDs of those of the same Bundle and Cluster, separated by commas
+	// and the newest first, that were let go before their agent had begun to remove them: their releases belong to this
+	// one.
+	AnnotationSucceeds = "flotilla-gitops.github.io/succeeds"
 	// AnnotationPath, on a Bundle, is the folder it was read from, relative to the root of the repository.
 	AnnotationPath = "flotilla-gitops.github.io/path"
 	// AnnotationOverrideTargets, with the value "true" on a Bundle, says that its targets are its own and not those of

@@ -148,6 +148,9 @@ func (c *controller) write(ctx context.Context, b *book, step rollout.Step) erro
 func (c *controller) writeDeployment(ctx context.Context, e *entry, step rollout.Step) (*fleet.BundleDeployment, error) {
 	planned := step.Target.Existing
 	if planned == nil {
+		if e.succeeds != "" {
+			step.Deployment.Annotations = map[string]string{names.AnnotationSucceeds: e.succeeds}
+		}
 		return c.Hub.BundleDeployments.Create(ctx, step.Deployment)
 	}
 	// Its agent may have reported meanwhile, which changes nothing here.

@@ -60,6 +60,9 @@ type entry struct {
 	// namespace is the cluster's on the hub.
 	namespace string
 	variant   *variant
+	// succeeds is the line of deployments that the next one takes the place
+	// of: see ownership.Succession.
+	succeeds string
 	// wrote is the deployment as it was last written, until the cache holds
 	// it; since is when.
 	wrote *fleet.BundleDeployment
@@ -72,8 +75,10 @@ type entry struct {
 // part names what is to be looked at again of a bundle: one of its clusters.
 type part struct {
 	cluster kube.Key
-	// gone is the UID of the deployment that is there no more.
-	gone types.UID
+	// gone is the UID of the deployment that is there no more; succeeds is the
+	// line that the next one continues.
+	gone     types.UID
+	succeeds string
 }
 
 // isFor says whether the book was written for this state of the bundle.

@@ -3,16 +3,17 @@ package bundles
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 	"github.com/flotilla-gitops/flotilla/pkg/targeting"
@@ -88,9 +89,11 @@ func (c *controller) rewrite(ctx context.Context, key kube.Key, b *fleet.Bundle,
 
 // addMatches adds the targets in one namespace, out of order.
 func (c *controller) addMatches(now, old *book, namespace string, marked kube.Marked[part]) error {
-	gone := map[kube.Key]types.UID{}
+	gone := map[kube.Key][]part{}
 	for p := range marked.Parts {
-		gone[p.cluster] = p.gone
+		if p.gone != "" {
+			gone[p.cluster] = append(gone[p.cluster], p)
+		}
 	}
 	for _, cluster := range c.candidates(namespace, now.matchers[namespace]) {
 		cell := c.look(now, old, cluster)
@@ -99,7 +102,9 @@ func (c *controller) addMatches(now, old *book, namespace string, marked kube.Ma
 		}
 		switch cell.outcome {
 		case targeting.Matched:
-			cell.forget(gone[cell.entry.cluster])
+			for _, p := range gone[cell.entry.cluster] {
+				cell.entry.lose(p)
+			}
 			cell.target.Existing = c.existing(&cell.entry, now.bundle.Name)
 			now.targets, now.entries = append(now.targets, cell.target), append(now.entries, cell.entry)
 			now.fresh[cell.entry.cluster] = true
@@ -145,10 +150,14 @@ type cell struct {
 	err     error
 }
 
-// forget drops what was written if the cache has shown it and it is gone.
-func (l *cell) forget(gone types.UID) {
-	if l.entry.wrote != nil && l.entry.wrote.UID == gone {
-		l.entry.wrote = nil
+// lose notes that the entry's deployment is gone.
+func (e *entry) lose(p part) {
+	if e.wrote != nil && e.wrote.UID == p.gone {
+		e.wrote = nil
+	}
+	// Marks come in no order: a line that another continues is the older.
+	if !strings.Contains(e.succeeds, p.succeeds) {
+		e.succeeds = p.succeeds
 	}
 }
 
@@ -195,11 +204,16 @@ func offline(cluster *fleet.Cluster) bool {
 
 func (c *controller) reviewPart(b *book, p part) error {
 	if i, found := b.find(p.cluster); found {
-		if e := &b.entries[i]; e.wrote != nil && e.wrote.UID == p.gone {
-			e.wrote = nil
-		}
+		b.entries[i].lose(p)
 	}
-	return c.review(b, p.cluster)
+	if err := c.review(b, p.cluster); err != nil {
+		return err
+	}
+	if i, found := b.find(p.cluster); found && b.targets[i].Existing == nil {
+		// It was no target when its deployment went.
+		b.entries[i].lose(p)
+	}
+	return nil
 }
 
 // review looks at one cluster again.
@@ -258,6 +272,7 @@ func (c *controller) existing(e *entry, name string) *fleet.BundleDeployment {
 	if e.wrote != nil {
 		return e.wrote
 	}
+	e.succeeds = ownership.Succession(cached)
 	return cached
 }
 

@@ -205,3 +205,56 @@ func ids(b *book) map[string]string {
 	}
 	return all
 }
+
+// A deployment that is let go before its agent has begun hands its releases on,
+// in whatever order that becomes known.
+func TestNewDeploymentContinuesTheLine(t *testing.T) {
+	key := kube.Key{Namespace: "clusters", Name: "c1"}
+	lines := []part{
+		{cluster: key, gone: "u1", succeeds: "u1"},
+		{cluster: key, gone: "u2", succeeds: "u2,u1"},
+		{cluster: key, gone: "u3"},
+	}
+	for range 20 {
+		rand.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
+		e := entry{cluster: key}
+		for _, p := range lines {
+			e.lose(p)
+		}
+		if e.succeeds != "u2,u1" {
+			t.Fatalf("%v leads to %q", lines, e.succeeds)
+		}
+	}
+
+	h := newHub(1)
+	h.bundle.Spec.Targets = []fleet.BundleTarget{{ClusterSelector: &metav1.LabelSelector{}}}
+	h.c.index.Set(clusterOf("c1", nil))
+	bd := &fleet.BundleDeployment{ObjectMeta: metav1.ObjectMeta{
+		Namespace: names.ClusterNamespace("clusters", "c1"), Name: "shop", UID: "u9", ResourceVersion: h.next(), DeletionTimestamp: &metav1.Time{},
+	}}
+	line := func() string {
+		t.Helper()
+		b, err := h.c.observe(context.Background(), kube.KeyOf(h.bundle), h.bundle, h.marked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.forgetMarks()
+		return b.entries[0].succeeds
+	}
+	_ = h.deployments.Add(bd)
+	if got := line(); got != "u9" {
+		t.Errorf("while it is leaving, the line is %q", got)
+	}
+	_ = h.deployments.Delete(bd)
+	h.marked.Parts[part{cluster: key, gone: "u9"}] = struct{}{}
+	if got := line(); got != "u9" {
+		t.Errorf("once it is gone, the line is %q", got)
+	}
+	next := bd.DeepCopy()
+	next.UID, next.DeletionTimestamp, next.ResourceVersion = "u10", nil, h.next()
+	_ = h.deployments.Add(next)
+	h.marked.Parts[part{cluster: key}] = struct{}{}
+	if got := line(); got != "" {
+		t.Errorf("with a new deployment there, the line is still %q", got)
+	}
+}

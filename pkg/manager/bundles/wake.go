@@ -12,6 +12,7 @@ import (
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 )
 
@@ -67,7 +68,7 @@ func (c *controller) onDeployment(e kube.Event[*fleet.BundleDeployment]) {
 	cluster := kube.ClusterOf(bd)
 	switch {
 	case e.New == nil:
-		c.marks.Add(key, part{cluster: cluster, gone: bd.UID})
+		c.marks.Add(key, part{cluster: cluster, gone: bd.UID, succeeds: ownership.Succession(bd)})
 		c.targets.Coalesce(key)
 	case e.Old == nil || e.Old.UID != e.New.UID || e.Old.Generation != e.New.Generation ||
 		!maps.Equal(e.Old.Labels, e.New.Labels) || !slices.Equal(e.Old.Finalizers, e.New.Finalizers):
