@@ -53,7 +53,7 @@ func Watch(ctx context.Context, client rest.Interface, resource schema.GroupVers
 		err = w.run(ctx)
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // however it ends then, it was to end
 	}
 	return fmt.Errorf("watching %s: %w", resource.Resource, err)
 }
