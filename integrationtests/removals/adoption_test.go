@@ -99,6 +99,44 @@ func backWhileTheAgentIsDown(t *testing.T) {
 	w.awaitRuns(where{})
 }
 
+// Targeted and untargeted time and again while the agent is away: whatever was
+// asked for last holds, and the workload is nobody's at no time.
+func backAndForthWhileTheAgentIsDown(t *testing.T) {
+	w := newWorld(t, "one")
+	one := w.members["one"]
+	back, gone := w.bundle("back"), w.bundle("gone")
+	there := where{"back": on("one"), "gone": on("one")}
+	w.awaitRuns(there)
+	before := w.traces(where{"back": on("one")})
+
+	one.stop()
+	for range 2 {
+		for _, b := range []kube.Key{back, gone} {
+			was := one.uid(b.Name)
+			hub.Bundles.Edit(t, b, only())
+			one.awaitMarked(b.Name)
+			hub.Bundles.Edit(t, b, only("one"))
+			one.awaitAnew(b.Name, was)
+		}
+	}
+	hub.Bundles.Edit(t, gone, only())
+	one.awaitMarked("gone")
+	one.start()
+	w.awaitRuns(where{"back": on("one"), "gone": nil})
+	w.untouched(before)
+}
+
+// awaitMarked waits until the deployment is marked for deletion.
+func (m *member) awaitMarked(bundle string) {
+	m.t.Helper()
+	hub.BundleDeployments.Await(m.t, m.deployment(bundle), func(bd *fleet.BundleDeployment) error {
+		if bd.DeletionTimestamp == nil {
+			return errors.New("it is not marked")
+		}
+		return nil
+	})
+}
+
 // The same while the agent is at work, but has to wait before it begins: for
 // something that depends on the bundle and is stuck.
 func backBeforeTheAgentBegins(t *testing.T) {

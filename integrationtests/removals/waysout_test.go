@@ -26,6 +26,7 @@ func TestWaysOut(t *testing.T) {
 		{"DeleteNamespace", deleteNamespace},
 		{"AgentDown", agentDown},
 		{"BackWhileTheAgentIsDown", backWhileTheAgentIsDown},
+		{"BackAndForthWhileTheAgentIsDown", backAndForthWhileTheAgentIsDown},
 		{"BackBeforeTheAgentBegins", backBeforeTheAgentBegins},
 		{"BackAfterTheAgentHasBegun", backAfterTheAgentHasBegun},
 		{"TemplateThatFailsOnOneCluster", templateThatFails},

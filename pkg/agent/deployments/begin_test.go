@@ -8,6 +8,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
 
@@ -252,4 +253,14 @@ func TestReleaseOfAnEarlierDeploymentIsNotClaimedByOneThatLeaves(t *testing.T) {
 	if len(s.records) != 1 {
 		t.Error("the release is gone")
 	}
+}
+
+// The agent has never seen the deployment alive, nor the one before it leave.
+func TestReleaseOfAPredecessorGoesWithItsSuccessor(t *testing.T) {
+	s := newStage(t, deleted, func(w *World) {
+		w.Records[0].UID = "uid-0"
+		w.Deployment.Annotations = map[string]string{names.AnnotationSucceeds: "uid-0"}
+	})
+	noError(t, s.run())
+	s.expect("status Removed=False/Uninstalling", "adopt web/app for uid-1", "remove web/app", "status Removed=True/Removed")
 }

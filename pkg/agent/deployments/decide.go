@@ -8,6 +8,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/ownership"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
 
@@ -151,7 +152,7 @@ func whileRemoving(w World, d *Decision) bool {
 		return true
 	}
 	d.Step = StepRemove
-	due, _ := claims(w.Records, w.Owner)
+	due, _ := w.claims(w.Records)
 	if waiting := dependents(w.Self, w.Others); len(due) > 0 && len(waiting) > 0 {
 		d.Step, d.Reason = StepWait, ReasonWaitingForDependents
 		d.Message = fmt.Sprintf("waiting for what depends on it to be removed: %s", strings.Join(waiting, ", "))
@@ -159,13 +160,13 @@ func whileRemoving(w World, d *Decision) bool {
 	return true
 }
 
-// claims parts the releases that bear a deployment's name into those that were
-// made for the deployment itself, and those that were made for an earlier one
-// of the same name. The latter are unclaimed: they stay when the deployment
-// goes.
-func claims(records []release.Record, owner release.Owner) (due, unclaimed []release.Record) {
+// claims parts the releases that bear the deployment's name into those that are
+// its own, and those of an earlier deployment of the name. The former were made
+// for the deployment, or for one that the hub says it has taken the place of;
+// the latter are unclaimed: they stay when the deployment goes.
+func (w World) claims(records []release.Record) (due, unclaimed []release.Record) {
 	for _, record := range records {
-		if record.BelongsTo(owner) && record.UID == owner.UID {
+		if record.BelongsTo(w.Owner) && ownership.Succeeds(w.Owner.UID, w.Deployment.Annotations, record.UID) {
 			due = append(due, record)
 		} else {
 			unclaimed = append(unclaimed, record)

@@ -154,11 +154,16 @@ func TestDecideKnowsReleasesElsewhere(t *testing.T) {
 
 func TestClaimsByUID(t *testing.T) {
 	w := worldWith()
-	earlier, foreign := w.Records[0], w.Records[0]
-	earlier.UID, foreign.Agent = "uid-0", "other"
-	due, unclaimed := claims([]release.Record{w.Records[0], earlier, foreign}, w.Owner)
-	if len(due) != 1 || due[0] != w.Records[0] || len(unclaimed) != 2 {
+	earlier, foreign, unknown := w.Records[0], w.Records[0], w.Records[0]
+	earlier.UID, foreign.Agent, unknown.UID = "uid-0", "other", ""
+	records := []release.Record{w.Records[0], earlier, foreign, unknown}
+	due, unclaimed := w.claims(records)
+	if len(due) != 1 || due[0] != w.Records[0] || len(unclaimed) != 3 {
 		t.Errorf("due are %v, unclaimed %v", due, unclaimed)
+	}
+	w.Deployment.Annotations = map[string]string{names.AnnotationSucceeds: "uid-00,uid-0"}
+	if due, unclaimed = w.claims(records); len(due) != 2 || due[1] != earlier || len(unclaimed) != 2 {
+		t.Errorf("of a successor, due are %v, unclaimed %v", due, unclaimed)
 	}
 }
 

@@ -29,9 +29,9 @@ type Evidence struct {
 	Cluster, Namespace, Kind Presence
 }
 
-// Forbids returns why a release that was made for the deployment with the
-// given UID must not be removed; it is empty if it may be.
-func (e Evidence) Forbids(recorded types.UID) string {
+// Forbids returns why a release that belongs to the deployment with the given
+// UID must not be removed; it is empty if it may be.
+func (e Evidence) Forbids(owner types.UID) string {
 	switch {
 	case e.Kind != Present:
 		return fmt.Sprintf("the definition of BundleDeployments is %s on the hub", e.Kind)
@@ -43,7 +43,7 @@ func (e Evidence) Forbids(recorded types.UID) string {
 		return "the deployment is absent on the hub, which is no reason to remove what it asked for"
 	case e.Deployment != Terminating:
 		return "the deployment is not marked for deletion"
-	case recorded == "" || e.UID != recorded:
+	case owner == "" || e.UID != owner:
 		return "the release was made for an earlier deployment of the same name"
 	}
 	return ""

@@ -32,18 +32,19 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 	if err != nil {
 		return result{}, err
 	}
-	due, unclaimed := claims(records, w.Owner)
+	due, unclaimed := w.claims(records)
 	if len(due) > 0 {
 		evidence, err := c.deps.Evidence.Read(ctx, w.Deployment.Name)
 		if err != nil {
 			return result{}, &HubError{Op: "asking for evidence before a removal", Err: err}
 		}
-		for _, record := range due {
-			if why := evidence.Forbids(record.UID); why != "" {
-				return c.refused(w, evidence, why), nil
-			}
+		if why := evidence.Forbids(w.Owner.UID); why != "" {
+			return c.refused(w, evidence, why), nil
 		}
 		if err := c.begin(ctx, w); err != nil {
+			return result{}, err
+		}
+		if err := c.inherit(ctx, w, due); err != nil {
 			return result{}, err
 		}
 	}
@@ -57,6 +58,20 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 		return c.leaving(w, left)
 	}
 	return c.removed(w, unclaimed)
+}
+
+// inherit has releases of deployments that this one has taken the place of name
+// this one: nothing is removed that does not.
+func (c *Controller) inherit(ctx context.Context, w World, due []release.Record) error {
+	for _, record := range due {
+		if !record.InheritedBy(w.Owner) {
+			continue
+		}
+		if err := c.deps.Releases.Adopt(ctx, record.Key, w.Owner); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeAll removes the releases, and the namespace of the wanted one if the
