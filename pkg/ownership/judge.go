@@ -94,6 +94,15 @@ func (j Judgement) Idle() bool {
 	return len(j.Delete)+len(j.SideEffects)+len(j.Held)+len(j.Adopt) == 0
 }
 
+// Disputes says whether a decision from newer facts leaves out something that
+// was to go or to be adopted. Then the older facts are of a state that may
+// never be told of: a label that went to and fro is no event to somebody who
+// only sees where it came to rest. It is to be judged again until they agree.
+func (j Judgement) Disputes(newer Judgement) bool {
+	return len(j.Delete)+len(j.SideEffects)+len(j.Held) > len(newer.Delete)+len(newer.SideEffects)+len(newer.Held) ||
+		len(j.Adopt) > len(newer.Adopt)
+}
+
 // Judge decides about deployments of one bundle.
 func Judge(s Scene, pairs []Pair, match func(*fleet.Bundle, *fleet.Cluster) Match) Judgement {
 	var j Judgement

@@ -158,14 +158,16 @@ func TestTargetsDigest(t *testing.T) {
 		}
 	}
 	differs := map[string]func(*fleet.BundleSpec){
-		"a name":        func(s *fleet.BundleSpec) { s.Targets[0].ClusterName = "two" },
-		"a selector":    func(s *fleet.BundleSpec) { s.Targets[0].ClusterSelector.MatchLabels["a"] = "2" },
-		"a group":       func(s *fleet.BundleSpec) { s.Targets[0].ClusterGroup = "g" },
-		"doNotDeploy":   func(s *fleet.BundleSpec) { s.Targets[0].DoNotDeploy = true },
-		"mode":          func(s *fleet.BundleSpec) { s.TargetCustomizationMode = fleet.AllMatches },
-		"one more":      func(s *fleet.BundleSpec) { s.Targets = append(s.Targets, fleet.BundleTarget{ClusterName: "two"}) },
-		"none":          func(s *fleet.BundleSpec) { s.Targets = nil },
-		"a restriction": func(s *fleet.BundleSpec) { s.TargetRestrictions = []fleet.BundleTargetRestriction{{ClusterName: "one"}} },
+		"a name":      func(s *fleet.BundleSpec) { s.Targets[0].ClusterName = "two" },
+		"a selector":  func(s *fleet.BundleSpec) { s.Targets[0].ClusterSelector.MatchLabels["a"] = "2" },
+		"a group":     func(s *fleet.BundleSpec) { s.Targets[0].ClusterGroup = "g" },
+		"doNotDeploy": func(s *fleet.BundleSpec) { s.Targets[0].DoNotDeploy = true },
+		"mode":        func(s *fleet.BundleSpec) { s.TargetCustomizationMode = fleet.AllMatches },
+		"one more":    func(s *fleet.BundleSpec) { s.Targets = append(s.Targets, fleet.BundleTarget{ClusterName: "two"}) },
+		"none":        func(s *fleet.BundleSpec) { s.Targets = nil },
+		"a restriction": func(s *fleet.BundleSpec) {
+			s.TargetRestrictions = []fleet.BundleTargetRestriction{{ClusterName: "one"}}
+		},
 	}
 	seen := map[string]string{before: "nothing"}
 	for name, edit := range differs {

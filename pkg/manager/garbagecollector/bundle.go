@@ -2,6 +2,7 @@ package garbagecollector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -66,7 +67,7 @@ func (c *controller) collect(ctx context.Context, b *batch, cached *world) error
 		return err
 	}
 	proposed := cached.judge(b.pairs)
-	w, decided := cached, proposed
+	w, decided, disputed := cached, proposed, false
 	if !proposed.Idle() {
 		candidates := candidatesOf(proposed)
 		var err error
@@ -74,17 +75,27 @@ func (c *controller) collect(ctx context.Context, b *batch, cached *world) error
 			return err
 		}
 		decided = w.judge(candidates)
+		disputed = proposed.Disputes(decided)
 		decided.Keep = append(decided.Keep, proposed.Keep...)
 		decided.Orphans = append(decided.Orphans, proposed.Orphans...)
 	}
 	decided = c.brake(b, w, decided)
 	err := c.carryOut(ctx, b, decided)
 	c.ledgers.with(b.id, func(l *ledger) { l.brake.Spend(c.Clock.Now(), int(b.spent.Load())) })
-	if err != nil || cached.Bundle == nil || w.Bundle.Generation != cached.Bundle.Generation {
-		// What was proposed came from other targets than those of now.
+	if err != nil || cached.Bundle == nil {
 		return err
 	}
+	if disputed || w.Bundle.Generation != cached.Bundle.Generation {
+		return c.stale(b.key)
+	}
 	return c.settle(ctx, b, w, decided)
+}
+
+// stale says that the caches show something else than the API server. It is
+// tried again until they agree, like any other conflict.
+func (c *controller) stale(bundle kube.Key) error {
+	resource := fleet.SchemeGroupVersion.WithResource(c.Hub.Bundles.Resource.Plural).GroupResource()
+	return apierrors.NewConflict(resource, bundle.Name, errors.New("the caches are behind the API server"))
 }
 
 // gather finds the deployments that are to be judged, but for those that were

@@ -56,10 +56,11 @@ func newlyLeaving[T kube.Object](e kube.Event[T]) bool {
 	return e.New != none && e.New.GetDeletionTimestamp() != nil && (e.Old == none || e.Old.GetDeletionTimestamp() == nil)
 }
 
-// newWord says whether a person has said something new about what is held.
+// newWord says whether a person may have said something new about what is held.
+// A word that was carried out, taken off and said again may look like the old
+// one, so what stands there is always heard.
 func newWord(before, after map[string]string) bool {
-	return ownership.Holds(before) != ownership.Holds(after) ||
-		before[names.AnnotationReleaseHeld] != after[names.AnnotationReleaseHeld]
+	return ownership.Holds(before) != ownership.Holds(after) || ownership.Releases(after)
 }
 
 func (c *controller) onGitRepo(e kube.Event[*fleet.GitRepo]) {
