@@ -36,7 +36,8 @@ func (m *process) whileLeading(ctx context.Context, f func(context.Context) erro
 	if err != nil {
 		return fmt.Errorf("naming this replica: %w", err)
 	}
-	lease, release := context.WithCancel(context.WithoutCancel(ctx))
+	lease, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	release := func() { end(nil) }
 	defer release()
 	led := &leadership{f: f, stop: ctx, release: release, result: make(chan error, 1)}
 	defer context.AfterFunc(ctx, led.giveUp)()
@@ -44,7 +45,7 @@ func (m *process) whileLeading(ctx context.Context, f func(context.Context) erro
 		Name: leaseName,
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Name: leaseName, Namespace: m.Namespace},
-			Client:     m.conn.Kubernetes.CoordinationV1(),
+			Client:     &rewind{LeasesGetter: m.conn.Kubernetes.CoordinationV1(), found: func() { end(errRewound) }},
 			LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
@@ -58,6 +59,13 @@ func (m *process) whileLeading(ctx context.Context, f func(context.Context) erro
 		return fmt.Errorf("preparing leader election: %w", err)
 	}
 	elector.Run(lease)
+	if errors.Is(context.Cause(lease), errRewound) {
+		m.log.Error("The hub was restored from a backup")
+		if led.started() {
+			<-led.result
+		}
+		return errRewound
+	}
 	if !led.started() {
 		return ctx.Err()
 	}
