@@ -106,26 +106,37 @@ func TestRandomChurn(t *testing.T) {
 		seed, total, c.operations, c.disrupted, time.Since(began).Round(time.Second), c.witness.Counts())
 }
 
-// round is a burst of operations, some of which fall into a disruption, after which everything settles.
+// burstsPerRound is how often a round is disrupted.
+const burstsPerRound = 3
+
+// round is some bursts of operations, a part of each of which falls into a disruption; after the last one everything settles.
 func (c *churn) round(number int) {
-	burst := 15 + c.rng.IntN(35)
-	begin, end := c.rng.IntN(burst), c.rng.IntN(burst)
+	var disrupted []string
+	for i := range burstsPerRound {
+		disruption := c.disruptions()[(number*burstsPerRound+i)%len(c.disruptions())]
+		disrupted = append(disrupted, disruption.name)
+		c.burst(disruption)
+	}
+	c.probe()
+	c.settle(fmt.Sprintf("round %d (%s)", number, strings.Join(disrupted, ", ")))
+}
+
+func (c *churn) burst(d disruption) {
+	length := 10 + c.rng.IntN(25)
+	begin, end := c.rng.IntN(length), c.rng.IntN(length)
 	if begin > end {
 		begin, end = end, begin
 	}
-	disruption := c.disruptions()[number%len(c.disruptions())]
-	c.disrupted[disruption.name]++
-	for i := range burst {
+	c.disrupted[d.name]++
+	for i := range length {
 		if i == begin {
-			disruption.begin()
+			d.begin()
 		}
 		c.operate()
 		if i == end {
-			disruption.end()
+			d.end()
 		}
 	}
-	c.probe()
-	c.settle(fmt.Sprintf("round %d (%s)", number, disruption.name))
 }
 
 // operate does one thing at random.

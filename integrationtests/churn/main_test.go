@@ -11,12 +11,9 @@ package churn
 
 import (
 	"flag"
-	"io"
 	"os"
 	"testing"
 	"time"
-
-	"k8s.io/klog/v2"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 )
@@ -29,9 +26,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	// Client libraries complain of every fault; what matters is what comes of it.
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	if err := harness.Silence(); err != nil {
+		panic(err)
+	}
 	os.Exit(harness.Run(m, harness.Options{}, func(e *harness.Environment) { env = e }))
 }
 

@@ -5,17 +5,11 @@ package faults
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/klog/v2"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/churn/oracle"
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
@@ -24,14 +18,17 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/manager"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 var env *harness.Environment
 
 func TestMain(m *testing.M) {
-	// Client libraries complain of every fault; what matters is what comes of it.
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	if err := harness.Silence(); err != nil {
+		panic(err)
+	}
 	os.Exit(harness.Run(m, harness.Options{}, func(e *harness.Environment) { env = e }))
 }
 

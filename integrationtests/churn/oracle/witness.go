@@ -51,8 +51,10 @@ type Removal struct {
 // Counts says how much was seen.
 type Counts struct {
 	Changes, Deletions int
-	// Late are deletions that were justified a moment before, but not any more when they took effect.
-	Late int
+	// Late are deletions that were justified a moment before, but not any more when they took effect; Latest is how long a
+	// moment that was at most.
+	Late   int
+	Latest time.Duration
 }
 
 // NewWitness returns a witness for a hub with these workspaces; Hear is for Environment.History.
@@ -114,6 +116,7 @@ func (w *Witness) judge(bd *fleet.BundleDeployment, c harness.Change) {
 	}
 	why, untargeted := w.world.reasonToGo(bd)
 	undone := 0
+	var lapsed time.Time
 	for why == "" && undone < len(w.past) {
 		last := w.past[len(w.past)-1-undone]
 		if c.At.Sub(last.at) > inFlight {
@@ -121,10 +124,12 @@ func (w *Witness) judge(bd *fleet.BundleDeployment, c harness.Change) {
 		}
 		last.undo()
 		undone++
+		lapsed = last.at
 		why, untargeted = w.world.reasonToGo(bd)
 	}
 	if why != "" && undone > 0 {
 		w.counts.Late++
+		w.counts.Latest = max(w.counts.Latest, c.At.Sub(lapsed))
 	}
 	for ; undone > 0; undone-- {
 		w.past[len(w.past)-undone].redo()
