@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/flotilla-gitops/flotilla/cmd/flotilla/cli"
@@ -21,38 +20,41 @@ import (
 // tell people to type, as it is written, against the workspace that they speak of.
 // Where the page shows what a command prints, it prints that.
 func TestDocumentedCommandsRun(t *testing.T) {
-	commit := fleetDefault(t)
+	ws := env.Workspace(t)
+	commit := fill(t, ws)
 	page, err := os.ReadFile("../../docs/commands.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var written []shown
+	const written = "fleet-default" // the workspace that the page and the help speak of
+	var commands []shown
 	for _, c := range commandsOf(string(page)) {
 		if strings.HasPrefix(c.line, "flotilla bundle") || strings.HasPrefix(c.line, "flotilla render") {
 			continue // They ask no hub; cmd/flotilla/cli tests them.
 		}
-		written = append(written, c)
+		commands = append(commands, c)
 	}
 	for _, name := range []string{"targets", "status", "gc", "gc list", "gc hold", "gc release"} {
 		help := flotilla(t, append(strings.Fields(name), "--help")...).mustBe(t, cli.ExitYes)
 		_, examples, _ := strings.Cut(help.out, "Examples:")
 		for line := range strings.Lines(examples) {
 			if line = strings.TrimSpace(line); strings.HasPrefix(line, "flotilla ") && !strings.Contains(line, "[command]") {
-				written = append(written, shown{line: line})
+				commands = append(commands, shown{line: line})
 			}
 		}
 	}
 	const atLeast = 20
-	if len(written) < atLeast {
-		t.Fatalf("found only %d commands", len(written))
+	if len(commands) < atLeast {
+		t.Fatalf("found only %d commands", len(commands))
 	}
-	for i, c := range written {
+	for i, c := range commands {
 		t.Run(fmt.Sprintf("%02d %s", i, c.line), func(t *testing.T) {
-			args := arguments(t, strings.ReplaceAll(c.line, "$(git rev-parse HEAD)", commit))
+			args := arguments(t, strings.NewReplacer("$(git rev-parse HEAD)", commit, written, ws).Replace(c.line))
 			if !strings.Contains(c.line, " -n ") && !strings.Contains(c.line, " -A") {
-				args = append(args, "-n", "fleet-default")
+				args = append(args, "-n", ws)
 			}
 			got := flotilla(t, args...)
+			got.out = strings.ReplaceAll(got.out, ws, written)
 			if got.code == cli.ExitError {
 				t.Fatalf("%s\n%s", got.out, got.err)
 			}
@@ -110,14 +112,12 @@ func steady(text string) string {
 	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
-// fleetDefault makes what the page speaks of: the GitRepo shop with the bundles
+// fill makes what the page speaks of: the GitRepo shop with the bundles
 // shop-db and shop-web, ready on the production clusters of a workspace; the
 // bundle jobs, which fails on one of them; and the bundle old, which a cluster
 // has yet to remove. It returns the commit.
-func fleetDefault(t *testing.T) string {
+func fill(t *testing.T, ws string) string {
 	t.Helper()
-	const ws = "fleet-default"
-	env.Namespaces.Make(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ws}})
 	clusters := map[string]kube.Key{}
 	for name, label := range map[string]string{"prod-1": "prod", "prod-2": "prod", "dev-1": "dev"} {
 		clusters[name] = cluster(t, ws, name, map[string]string{"env": label})
