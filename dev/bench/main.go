@@ -142,6 +142,7 @@ func (f *flags) onHub() []*cobra.Command {
 func (f *flags) common(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.settings.ProfileDir, "profile", "", "folder for profiles of the manager and the API server, which take a little of their time")
 	cmd.Flags().DurationVar(&f.settings.ProfileFor, "profile-for", 5*time.Second, "length of the CPU profile of each phase")
+	cmd.Flags().StringVar(&f.settings.LogDir, "logs", "", "folder to keep the logs in")
 	cmd.Flags().StringArrayVar(&f.settings.ManagerArgs, "manager-arg", nil, "further argument for the manager; may be repeated")
 }
 

@@ -4,6 +4,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,13 +34,15 @@ type Options struct {
 	Progress *progress.Printer
 	// ManagerArgs are added to the manager's flags.
 	ManagerArgs []string
+	// LogDir is where logs are kept; empty keeps them only after a failure.
+	LogDir string
 }
 
 // Hub is a hub that runs. Its clients are the bench's own: what they ask for is told apart from what others do.
 type Hub struct {
 	*kube.Hub
 
-	dir         string
+	dir, logDir string
 	control     *controlplane.Cluster
 	own         *counters.Meter
 	reserved    ports.Reservation
@@ -53,7 +56,7 @@ func Start(ctx context.Context, options Options) (*Hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making folder: %w", err)
 	}
-	h := &Hub{dir: dir, own: &counters.Meter{}, managerArgs: options.ManagerArgs, progress: options.Progress}
+	h := &Hub{dir: dir, logDir: cmp.Or(options.LogDir, filepath.Join(dir, logsName)), own: &counters.Meter{}, managerArgs: options.ManagerArgs, progress: options.Progress}
 	task := h.progress.Start("hub")
 	if err := h.start(ctx); err != nil {
 		task.Fail("")
@@ -75,7 +78,7 @@ func (h *Hub) start(ctx context.Context) error {
 	building.Go(func() error { return installation.Build(buildCtx, root, filepath.Join(h.dir, binName)) })
 	building.Go(func() (err error) {
 		h.control, err = controlplane.Start(buildCtx, controlplane.Options{
-			Name: "hub", Dir: filepath.Join(h.dir, "hub"), LogDir: filepath.Join(h.dir, logsName), Progress: os.Stderr,
+			Name: "hub", Dir: filepath.Join(h.dir, "hub"), LogDir: h.logDir, Progress: os.Stderr,
 			// No pod ever runs.
 			Components: []controlplane.Component{controlplane.ControllerManager},
 		})
@@ -125,6 +128,6 @@ func (h *Hub) Stop(failure error) error {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(h.dir, entry.Name())))
 		}
 	}
-	h.progress.Println("Logs are in " + filepath.Join(h.dir, logsName))
+	h.progress.Println("Logs are in " + h.logDir)
 	return errors.Join(err, readErr)
 }

@@ -31,7 +31,7 @@ const (
 
 func (h *Hub) managerSpec() process.Spec {
 	return process.Spec{
-		Name: managerName, RunDir: filepath.Join(h.dir, "run"), LogFile: filepath.Join(h.dir, logsName, "manager.log"), Tied: true,
+		Name: managerName, RunDir: filepath.Join(h.dir, "run"), LogFile: filepath.Join(h.logDir, "manager.log"), Tied: true,
 		Path: filepath.Join(h.dir, binName, "manager"),
 		Args: append([]string{
 			"--kubeconfig", h.control.Kubeconfig(), "--data-dir", filepath.Join(h.dir, "data"),

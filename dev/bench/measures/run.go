@@ -41,6 +41,8 @@ type Settings struct {
 	ProfileFor time.Duration
 	// ManagerArgs are added to the manager's flags.
 	ManagerArgs []string
+	// LogDir is where logs are kept; empty keeps them only after a failure.
+	LogDir string
 }
 
 // Run is a run on a hub of its own.
@@ -59,7 +61,7 @@ type Run struct {
 
 // Measure starts a hub, has it measured, and takes it away again, also after an interrupt.
 func Measure(ctx context.Context, settings Settings, show *progress.Printer, measure func(*Run, context.Context) error) (*figures.Report, error) {
-	h, err := hub.Start(ctx, hub.Options{Progress: show, ManagerArgs: settings.ManagerArgs})
+	h, err := hub.Start(ctx, hub.Options{Progress: show, ManagerArgs: settings.ManagerArgs, LogDir: settings.LogDir})
 	if err != nil {
 		return nil, err
 	}
