@@ -100,6 +100,8 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 
 func (s *simulation) makeBundle(name string) {
 	b := &fleet.Bundle{ObjectMeta: metav1.ObjectMeta{Namespace: simWorkspace, Name: name, Annotations: map[string]string{}, Finalizers: []string{names.FinalizerBundle}}}
+	s.hub.uids++
+	b.UID = types.UID(fmt.Sprint(s.hub.uids))
 	b.Spec.Targets = []fleet.BundleTarget{{ClusterName: "prod"}}
 	if s.r.IntN(2) == 0 {
 		b.Annotations[names.AnnotationSettledTargets] = TargetsDigest(&b.Spec)
@@ -259,9 +261,13 @@ func (s *simulation) observe(id ID) {
 		if is == nil {
 			delete(s.seen.bundles, id.Name())
 			s.graph.Drop(id)
+			s.forget(id.Name())
 			return
 		}
-		if was != nil && TargetsDigest(&was.Spec) != TargetsDigest(&is.Spec) {
+		switch {
+		case was == nil || was.UID != is.UID:
+			s.forget(is.Name)
+		case TargetsDigest(&was.Spec) != TargetsDigest(&is.Spec):
 			s.edited[is.Name] = true
 		}
 		s.seen.bundles[id.Name()] = is.DeepCopy()
@@ -303,10 +309,19 @@ func (s *simulation) observe(id ID) {
 	}
 }
 
+// forget drops what is known of a bundle: there may be another of its name.
+func (s *simulation) forget(bundle string) {
+	delete(s.edited, bundle)
+	if s.started {
+		delete(s.brakes, bundle)
+		delete(s.held, bundle)
+	}
+}
+
 // turns says whether what happened to a bundle can turn what is decided about
 // its deployments.
 func turns(was, is *fleet.Bundle) bool {
-	return TargetsDigest(&was.Spec) != TargetsDigest(&is.Spec) || is.DeletionTimestamp != nil ||
+	return was.UID != is.UID || TargetsDigest(&was.Spec) != TargetsDigest(&is.Spec) || is.DeletionTimestamp != nil ||
 		Holds(was.Annotations) != Holds(is.Annotations) || Releases(is.Annotations)
 }
 
@@ -371,11 +386,13 @@ func (s *simulation) collect() {
 	s.brake(name, scene, &decided)
 	s.carryOut(name, scene, decided)
 	same := cached != nil && live != nil && TargetsDigest(&cached.Spec) == TargetsDigest(&scene.Bundle.Spec)
+	// The note on a bundle that has changed meanwhile meets a conflict.
+	same = same && TargetsDigest(&live.Spec) == TargetsDigest(&scene.Bundle.Spec)
 	if !same && s.hub.bundles[name] != nil {
 		maps.Copy(s.touchBundle(name), dirty)
 	}
 	byUser := slices.ContainsFunc(decided.Held, func(c Candidate) bool { return c.HeldBy == fleet.ReasonHeldByUser })
-	if all && same && live.DeletionTimestamp == nil && !byUser && TargetsDigest(&live.Spec) == TargetsDigest(&scene.Bundle.Spec) {
+	if all && same && live.DeletionTimestamp == nil && !byUser {
 		live.Annotations[names.AnnotationSettledTargets] = TargetsDigest(&live.Spec)
 		if Releases(scene.Bundle.Annotations) && !scene.HeldByUser() {
 			delete(live.Annotations, names.AnnotationReleaseHeld)

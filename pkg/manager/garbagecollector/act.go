@@ -11,6 +11,8 @@ import (
 // as many slots as the API server takes writes well. It returns the first few
 // errors; one does not keep the others waiting.
 func (c *controller) each(n int, f func(i int) error) error {
+	// Statuses wait for what runs where it should not.
+	c.Hub.Load.Add(n)
 	var next atomic.Int64
 	var errs failures
 	var workers sync.WaitGroup
@@ -24,6 +26,7 @@ func (c *controller) each(n int, f func(i int) error) error {
 				c.slots <- struct{}{}
 				err := f(i)
 				<-c.slots
+				c.Hub.Load.Done()
 				errs.add(err)
 			}
 		})

@@ -17,6 +17,8 @@ type change struct {
 	// gone says that the object is not there any more, created that it was not
 	// there before.
 	gone, created bool
+	// edited says that the targets of a bundle are others now.
+	edited bool
 	// released says that we let the object go.
 	released bool
 	// judge says that the deployments which depend on the object are to be
@@ -166,7 +168,13 @@ func (c *controller) follow(ch change, before []ownership.ID) {
 	case ownership.KindBundle:
 		if ch.gone {
 			c.leftovers(id)
+		}
+		if ch.gone || ch.created {
+			// What was known is of another bundle of the name.
 			c.ledgers.forget(id)
+		}
+		if ch.edited {
+			c.ledgers.noteEdit(id)
 		}
 		if repo, ok := owner(before, ch.object.Refs); ok && (ch.gone || ch.object.Leaving) {
 			c.queue.add(taskOf(taskRepo, repo), ownership.PriorityChildren)

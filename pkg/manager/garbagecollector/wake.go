@@ -43,10 +43,12 @@ func (c *controller) push(ch change) {
 	c.feed.push(ch)
 }
 
-// changeOf returns the change that an event is for the graph.
+// changeOf returns the change that an event is for the graph. An object that
+// was deleted and made anew, of which a list shows the new one only, was made.
 func changeOf[T kube.Object](e kube.Event[T], of func(T) ownership.Object) change {
 	var none T
-	return change{object: of(e.Object()), gone: e.New == none, created: e.Old == none}
+	gone := e.New == none
+	return change{object: of(e.Object()), gone: gone, created: e.Old == none || !gone && e.Old.GetUID() != e.New.GetUID()}
 }
 
 // newlyLeaving says whether the event is the first that shows the object as
@@ -84,19 +86,15 @@ func (c *controller) onHelmOp(e kube.Event[*fleet.HelmOp]) {
 
 func (c *controller) onBundle(e kube.Event[*fleet.Bundle]) {
 	ch := changeOf(e, ownership.OfBundle)
-	id := ch.object.ID
 	if ch.created || ch.gone {
 		ch.judge = true
 	} else {
-		edited := e.Old.Generation != e.New.Generation && ownership.TargetsDigest(&e.Old.Spec) != ownership.TargetsDigest(&e.New.Spec)
-		if edited {
-			c.ledgers.noteEdit(id)
-		}
+		ch.edited = e.Old.Generation != e.New.Generation && ownership.TargetsDigest(&e.Old.Spec) != ownership.TargetsDigest(&e.New.Spec)
 		leaving := e.New.DeletionTimestamp != nil
 		// A bundle that is leaving is looked at again when its controller says
 		// that it makes no deployments any more.
 		acknowledged := leaving && e.Old.Status.ObservedGeneration != e.New.Status.ObservedGeneration
-		ch.judge = edited || acknowledged || newlyLeaving(e) || newWord(e.Old.Annotations, e.New.Annotations) ||
+		ch.judge = ch.edited || acknowledged || newlyLeaving(e) || newWord(e.Old.Annotations, e.New.Annotations) ||
 			!maps.Equal(e.Old.Labels, e.New.Labels)
 	}
 	if owner, ok := owner(ch.object.Refs); ok && judgesBundle(e) {
