@@ -42,6 +42,8 @@ type Connection struct {
 	Kubernetes kubernetes.Interface
 	// Scheme knows the built-in kinds and Fleet's.
 	Scheme *runtime.Scheme
+	// Load is the writes that others yield to.
+	Load Load
 
 	clients client.SharedClientFactory
 	caches  lassocache.SharedCacheFactory

@@ -88,6 +88,10 @@ func (k *Kind[T, L]) Cache() generic.CacheInterface[T] {
 	return generic.NewCache[T](k.conn.informer(k.Resource).GetIndexer(), k.Resource.gvr().GroupResource())
 }
 
+// Seen returns the resourceVersion up to which the kind's cache has been told
+// what happened; it is empty until the cache is filled.
+func (k *Kind[T, L]) Seen() string { return k.conn.informer(k.Resource).LastSyncResourceVersion() }
+
 // OnEvent calls f for every change of an object of the kind, one at a time, in
 // the order of the watch; f must not block. It must be called before
 // Connection.Start, which returns when f has seen the whole first list.

@@ -28,6 +28,9 @@ type paced struct {
 	window   time.Duration
 	// events are those since it last ran.
 	events int
+	// yielding is since when it waits because of a heavy load, the zero time if
+	// it does not.
+	yielding time.Time
 }
 
 const (
@@ -36,6 +39,8 @@ const (
 	// turnsAhead is how many runs a queue that was idle may do at once.
 	turnsAhead = 64
 	minSweep   = 4096
+	// A key yields for so long at a time, and for so long altogether.
+	yieldFor, maxYield = 100 * time.Millisecond, 2 * time.Second
 )
 
 func newPace(window, maxWindow time.Duration, rate int) *pace {
@@ -51,7 +56,7 @@ func newPace(window, maxWindow time.Duration, rate int) *pace {
 // false if that was said before.
 func (p *pace) event(key Key, now time.Time) (time.Duration, bool) {
 	k := p.key(key, now)
-	if k.events++; k.events > 1 && k.due.After(now) {
+	if k.events++; (k.events > 1 || !k.yielding.IsZero()) && k.due.After(now) {
 		return 0, false
 	}
 	if now.Sub(k.ran) >= 2*k.window {
@@ -80,7 +85,20 @@ func (p *pace) runs(key Key, now time.Time) {
 	case k.events <= fewEvents:
 		k.window = max(k.window/2, p.window)
 	}
-	k.ran, k.events = now, 0
+	k.ran, k.events, k.yielding = now, 0, time.Time{}
+}
+
+// yield puts the key off, unless it has waited for long enough.
+func (p *pace) yield(key Key, now time.Time) bool {
+	k := p.key(key, now)
+	if k.yielding.IsZero() {
+		k.yielding = now
+	}
+	if now.Sub(k.yielding) >= maxYield {
+		return false
+	}
+	k.due = now.Add(yieldFor)
+	return true
 }
 
 func (p *pace) key(key Key, now time.Time) *paced {

@@ -191,3 +191,25 @@ func BenchmarkPaceEvent(b *testing.B) {
 		p.event(keys[i%len(keys)], now)
 	}
 }
+
+// A key yields for as long as it may, and then runs; after that it may yield
+// anew.
+func TestPaceYields(t *testing.T) {
+	p := newPace(50*ms, 0, 0)
+	key := Key{Name: "a"}
+	for range 2 {
+		start := 10 * time.Second
+		for d := time.Duration(0); d < maxYield; d += yieldFor {
+			if !p.yield(key, at(start+d)) {
+				t.Fatalf("does not yield after %s", d)
+			}
+			if after, due := p.event(key, at(start+d)); due && after < yieldFor {
+				t.Fatalf("an event has it run after %s, while it yields", after)
+			}
+		}
+		if p.yield(key, at(start+maxYield)) {
+			t.Fatal("yields for ever")
+		}
+		p.runs(key, at(start+maxYield))
+	}
+}

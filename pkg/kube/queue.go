@@ -38,6 +38,9 @@ type QueueOptions struct {
 	// for the first few dozen after a pause; no limit if zero. Keys wait for
 	// their turn.
 	Rate int
+	// YieldTo, if set, is a load that the queue yields to: while it is heavy,
+	// keys wait, but none for longer than two seconds.
+	YieldTo *Load
 	// MinBackoff and MaxBackoff bound the wait after a failure, which doubles
 	// with each failure of the key in a row; 100 ms and 2 min.
 	MinBackoff, MaxBackoff time.Duration
@@ -128,15 +131,28 @@ func (q *Queue) next(ctx context.Context) bool {
 		return false
 	}
 	started := q.opts.Clock.Now()
-	q.mu.Lock()
-	q.pace.runs(key, started)
-	q.mu.Unlock()
+	if q.yields(key, started) {
+		q.queue.AddAfter(key, yieldFor)
+		return true
+	}
 	recheck, err := q.reconcile(ctx, key)
 	if q.opts.Observe != nil {
 		q.opts.Observe(q.opts.Clock.Since(started), err)
 	}
 	q.after(ctx, key, recheck, err)
 	return true
+}
+
+// yields says whether the key has to wait because of a heavy load; if not, it
+// runs now.
+func (q *Queue) yields(key Key, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.opts.YieldTo.Heavy() && q.pace.yield(key, now) {
+		return true
+	}
+	q.pace.runs(key, now)
+	return false
 }
 
 func (q *Queue) reconcile(ctx context.Context, key Key) (recheck time.Duration, err error) {

@@ -139,3 +139,28 @@ func TestQueueCoalescesIntoOneRunPerWindow(t *testing.T) {
 	}
 	h.wantQuiet(2 * window)
 }
+
+// While deployments are written in great numbers, what yields to them waits;
+// when they are done it runs.
+func TestQueueYieldsToHeavyLoad(t *testing.T) {
+	load := &Load{}
+	load.Add(1000)
+	h := start(t, QueueOptions{YieldTo: load}, func(context.Context, Key) (time.Duration, error) {
+		if load.Heavy() {
+			t.Error("it runs while the load is heavy")
+		}
+		return 0, nil
+	})
+	h.queue.Coalesce(Key{Name: "a"})
+	h.queue.Wake(Key{Name: "b"})
+	for range 1000 {
+		load.Done()
+	}
+	for range 2 {
+		select {
+		case <-h.runs:
+		case <-time.After(10 * time.Second):
+			t.Fatal("it does not run after the load has gone")
+		}
+	}
+}

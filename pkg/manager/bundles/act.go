@@ -51,15 +51,17 @@ func (c *controller) act(ctx context.Context, b *book, plan rollout.Plan) error 
 func (c *controller) each(ctx context.Context, n int, f func(int) error) error {
 	var errs failures
 	var running sync.WaitGroup
+	c.Hub.Load.Add(n)
 	for i := range n {
 		select {
 		case c.slots <- struct{}{}:
 		case <-ctx.Done():
+			c.Hub.Load.Add(i - n)
 			running.Wait()
 			return ctx.Err()
 		}
 		running.Go(func() {
-			defer func() { <-c.slots }()
+			defer func() { <-c.slots; c.Hub.Load.Done() }()
 			errs.add(f(i))
 		})
 	}

@@ -98,7 +98,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
 		Name: "bundles-status", Reconcile: c.report, Log: deps.Log, Workers: statusWorkers, Observe: deps.Observe("bundles-status"),
-		MaxWindow: maxStatusWindow,
+		MaxWindow: maxStatusWindow, YieldTo: &deps.Hub.Load,
 	})
 	c.wake()
 	if deps.Account != nil {

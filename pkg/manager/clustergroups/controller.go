@@ -51,6 +51,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	}
 	c.queue = kube.NewQueue(kube.QueueOptions{
 		Name: "clustergroups", Reconcile: c.report, Log: deps.Log, Observe: deps.Observe("clustergroups"), MaxWindow: maxStatusWindow, Workers: 1,
+		YieldTo: &deps.Hub.Load,
 	})
 	deps.Hub.ClusterGroups.OnEvent(c.onGroup)
 	deps.Hub.Clusters.OnEvent(func(e kube.Event[*fleet.Cluster]) {

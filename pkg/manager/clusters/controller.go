@@ -101,7 +101,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	c.access = c.queue(kube.QueueOptions{Name: "clusters", Workers: accessWorkers, Reconcile: c.grant})
 	c.imports = c.queue(kube.QueueOptions{Name: "clusters-import", Workers: importWorkers, Reconcile: c.bringAgent})
 	c.status = c.queue(kube.QueueOptions{
-		Name: "clusters-status", Workers: statusWorkers, Reconcile: c.report, MaxWindow: maxStatusWindow, Rate: statusRate,
+		Name: "clusters-status", Workers: statusWorkers, Reconcile: c.report, MaxWindow: maxStatusWindow, Rate: statusRate, YieldTo: &deps.Hub.Load,
 	})
 	c.wake()
 	if deps.Account != nil {

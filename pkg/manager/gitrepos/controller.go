@@ -104,7 +104,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
 		Name: "gitrepos-status", Reconcile: c.report, Log: deps.Log, Workers: statusWorkers, Observe: deps.Observe("gitrepos-status"),
-		MaxWindow: maxStatusWindow,
+		MaxWindow: maxStatusWindow, YieldTo: &hub.Load,
 	})
 	c.wake()
 	if deps.Account != nil {
