@@ -106,6 +106,6 @@ func (h Held) wayOut(reason string) string {
 	case fleet.ReasonKindLeaving:
 		return "Nothing is removed because of that; delete the objects themselves before their definition, to remove what they deployed"
 	}
-	return fmt.Sprintf("If that is what you want, let them go with: kubectl -n %s annotate %s %s %s=yes. Else correct the cause; what matches again stays",
+	return fmt.Sprintf("If that is what you want, let them go with: flotilla gc release -n %s %s/%s (or annotate it with %s=yes). Else correct the cause; what matches again stays",
 		h.Namespace, strings.ToLower(h.Kind.String()), h.Name, names.AnnotationReleaseHeld)
 }

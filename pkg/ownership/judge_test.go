@@ -263,10 +263,10 @@ func TestHeldCondition(t *testing.T) {
 		{"many deployments", Held{Kind: KindBundle, Namespace: "ws", Name: "web", Deployments: clusters, Count: 13, Reasons: []string{fleet.ReasonHeldByUser, fleet.ReasonSideEffects}, Limits: limits},
 			fleet.ReasonSideEffects, []string{
 				"13 deployments are held (ws/a, ", "ws/j and 3 more)", "more than 10 and 25 %", "within 10m0s",
-				"kubectl -n ws annotate bundle web flotilla-gitops.github.io/release-held=yes",
+				"flotilla gc release -n ws bundle/web", "annotate it with flotilla-gitops.github.io/release-held=yes",
 			}},
 		{"folders", Held{Kind: KindGitRepo, Namespace: "ws", Name: "shop", Bundles: []string{"b", "a"}, Reasons: []string{fleet.ReasonFoldersGone, fleet.ReasonFoldersGone}, Limits: limits},
-			fleet.ReasonFoldersGone, []string{"2 bundles are held (a, b)", "annotate gitrepo shop"}},
+			fleet.ReasonFoldersGone, []string{"2 bundles are held (a, b)", "flotilla gc release -n ws gitrepo/shop"}},
 		{"a kind", Held{Kind: KindBundle, Deployments: []string{"ws/a"}, Count: 1, Reasons: []string{fleet.ReasonKindLeaving, fleet.ReasonSideEffects}, Limits: limits},
 			fleet.ReasonKindLeaving, []string{"definition of the kind"}},
 	}
