@@ -10,8 +10,10 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/cmd/flotilla/cli"
 	reports "github.com/flotilla-gitops/flotilla/cmd/flotilla/report"
+	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -79,6 +81,39 @@ func TestUnholdLeavesTheBrakeToDecide(t *testing.T) {
 		t.Errorf("what the brake holds was let go: %q", word)
 	}
 	awaitOn(t, b)
+}
+
+// TestAHoldOnAGitRepoKeepsItsBundles: also those whose folder is gone, and
+// whatever is said about one of them.
+func TestAHoldOnAGitRepoKeepsItsBundles(t *testing.T) {
+	t.Parallel()
+	ws := env.Workspace(t)
+	cluster(t, ws, "one", nil)
+	git := harness.GitRepository(t)
+	object := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+	git.Push(t, repo.Change{Write: map[string]string{"web/a.yaml": object, "db/a.yaml": object, "api/a.yaml": object}})
+	gitRepo := harness.KeyOf(env.GitRepos.Make(t, harness.NewGitRepo(ws, "shop", git, func(r *fleet.GitRepo) { r.Spec.Paths = []string{"*"} })))
+	web, db := kube.Key{Namespace: ws, Name: "shop-web"}, kube.Key{Namespace: ws, Name: "shop-db"}
+	awaitOn(t, web, ws+"/one")
+	awaitOn(t, db, ws+"/one")
+	flotilla(t, "gc", "hold", "-n", ws, "gitrepo/shop").mustBe(t, cli.ExitYes)
+	git.Push(t, repo.Change{Remove: []string{"db"}})
+	env.GitRepos.AwaitCondition(t, gitRepo, fleet.Condition{Type: fleet.ConditionPruneHeld, Status: metav1.ConditionTrue, Reason: fleet.ReasonHeldByUser})
+	flotilla(t, "gc", "list", "-n", ws, "gitrepo/shop").mustBe(t, cli.ExitNo).
+		mustSay(t, "Held", "shop-db", `its folder "db" is not in commit`, "a person: flotilla gc release gitrepo/shop")
+	flotilla(t, "gc", "release", "-n", ws, "bundle/shop-db").mustBe(t, cli.ExitNo).
+		mustSay(t, "bundle/shop-db: held by a hold on its GitRepo: release gitrepo/shop")
+	awaitOn(t, db, ws+"/one")
+	flotilla(t, "gc", "release", "-n", ws, "gitrepo/shop").mustBe(t, cli.ExitYes)
+	env.Bundles.AwaitGone(t, db)
+	awaitOn(t, db)
+	awaitOn(t, web, ws+"/one")
+	harness.Eventually(t, "nothing is listed", func(context.Context) error {
+		if got := flotilla(t, "gc", "list", "-n", ws); got.code != cli.ExitYes {
+			return errors.New(got.out)
+		}
+		return nil
+	})
 }
 
 // TestTheBrakeIsListedAndReleased: a label edit that takes more than the brake

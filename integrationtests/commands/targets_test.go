@@ -154,6 +154,7 @@ func TestNoAnswer(t *testing.T) {
 		{"another kind", []string{"gc", "hold", "-n", ws, "cluster/one"}, "write gitrepo/NAME or bundle/NAME"},
 		{"an unknown form", []string{"status", "-n", ws, "-o", "yaml"}, `the only form is "json"`},
 		{"a timeout without a wait", []string{"status", "-n", ws, "--timeout", "1s"}, "give --wait, too"},
+		{"a commit of nothing", []string{"status", "-n", ws, b, "--commit", "abc"}, "--commit is about GitRepos"},
 		{"no rights", []string{"targets", "-n", ws, b, "--as", "nobody"}, "ask whoever runs the hub for that right"},
 		{"no hub there", []string{"status", "-n", ws, "--server", "https://127.0.0.1:1"}, "the hub at https://127.0.0.1:1 is not reached: check --kubeconfig and --context"},
 		{"no such context", []string{"status", "-n", ws, "--context", "other"}, "finding the hub: "},

@@ -13,6 +13,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/cmd/flotilla/report"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // gcMarkFlags are the flags of the commands gc hold and gc release.
@@ -128,7 +129,11 @@ func put[T kube.Object, L runtime.Object](ctx context.Context, s *session, k *ku
 		if !ok {
 			return report.Marked{}, fmt.Errorf("a copy of %T is none", before)
 		}
-		marked := report.Put(m.mark, after, conditionsOf(after), time.Now())
+		on := report.Marking{Object: after, Conditions: conditionsOf(after), Now: time.Now()}
+		if on.GitRepo, err = s.repoOf(ctx, after); err != nil {
+			return report.Marked{}, err
+		}
+		marked := on.Put(m.mark)
 		marked.Kind = k.Resource.GVK.Kind
 		_, err = k.Patch(ctx, before, after)
 		switch {
@@ -139,6 +144,23 @@ func put[T kube.Object, L runtime.Object](ctx context.Context, s *session, k *ku
 			return report.Marked{}, s.explain(fmt.Errorf("marking %s: %w", m.ref, err))
 		}
 	}
+}
+
+// repoOf returns the GitRepo of a bundle, nil if it has none.
+func (s *session) repoOf(ctx context.Context, obj any) (*fleet.GitRepo, error) {
+	b, ok := obj.(*fleet.Bundle)
+	if !ok || b.Labels[names.LabelRepoName] == "" {
+		return nil, nil
+	}
+	ref := reference{kindGitRepo, b.Labels[names.LabelRepoName]}
+	repo, err := s.GitRepos.Get(ctx, b.Namespace, ref.name)
+	switch {
+	case kube.IsGone(err, ref.name):
+		return nil, nil
+	case err != nil:
+		return nil, s.explain(fmt.Errorf("reading %s: %w", ref, err))
+	}
+	return repo, nil
 }
 
 func conditionsOf(obj any) []fleet.Condition {

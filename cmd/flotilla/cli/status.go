@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,6 +69,9 @@ func (f *statusFlags) run(cmd *cobra.Command, args []string) error {
 	refs, err := parseReferences(args, kindGitRepo, kindBundle, kindCluster)
 	if err != nil {
 		return err
+	}
+	if f.ready.Commit != "" && len(refs) > 0 && !slices.ContainsFunc(refs, func(r reference) bool { return r.kind == kindGitRepo }) {
+		return errors.New("--commit is about GitRepos: name one, as gitrepo/NAME")
 	}
 	f.ready.Brief = len(refs) == 0
 	s, err := f.hub.open()

@@ -50,14 +50,29 @@ type Marked struct {
 // NewMarks returns an empty list.
 func NewMarks() Marks { return Marks{TypeMeta: typeOf("Marks"), Objects: []Marked{}} }
 
+// Marking is an object that a mark is put on.
+type Marking struct {
+	// Object is changed.
+	Object metav1.Object
+	// Conditions are those of its status.
+	Conditions []fleet.Condition
+	// GitRepo is the one that the object, a Bundle, is of; nil if there is none.
+	GitRepo *fleet.GitRepo
+	Now     time.Time
+}
+
 // Put changes the annotations of the object as the mark asks, and says what
-// follows. The object must be a copy. conditions are those of its status.
-func Put(mark Mark, obj metav1.Object, conditions []fleet.Condition, now time.Time) Marked {
-	m := Marked{Namespace: obj.GetNamespace(), Name: obj.GetName(), Mark: mark}
-	is, _ := holdOf("", obj, conditions)
-	annotations := maps.Clone(obj.GetAnnotations())
+// follows.
+func (t Marking) Put(mark Mark) Marked {
+	m := Marked{Namespace: t.Object.GetNamespace(), Name: t.Object.GetName(), Mark: mark}
+	is, _ := holdOf("", t.Object, t.Conditions)
+	annotations := maps.Clone(t.Object.GetAnnotations())
 	if annotations == nil {
 		annotations = map[string]string{}
+	}
+	// What its GitRepo's condition says of the Bundle: its folder is gone.
+	if annotations[names.AnnotationGone] != "" && t.Object.GetDeletionTimestamp() == nil {
+		is.Pruning = true
 	}
 	switch mark {
 	case MarkHold:
@@ -65,15 +80,25 @@ func Put(mark Mark, obj metav1.Object, conditions []fleet.Condition, now time.Ti
 	case MarkUnhold:
 		m.unhold(is, annotations)
 	case MarkRelease:
-		m.release(is, annotations, now)
-		if is.Reason == fleet.ReasonHeldByUser && m.Refused {
-			m.Message = fmt.Sprintf("held by a hold on GitRepo %s: release that", obj.GetLabels()[names.LabelRepoName])
+		if m.Refused, m.Message = t.blocked(is); m.Refused {
+			return m
 		}
+		m.release(is, annotations, t.Now)
 	}
-	if !m.Refused {
-		obj.SetAnnotations(annotations)
-	}
+	t.Object.SetAnnotations(annotations)
 	return m
+}
+
+// blocked says whether a word about the object does not reach what holds it,
+// and what does.
+func (t Marking) blocked(is Hold) (bool, string) {
+	switch {
+	case t.GitRepo != nil && byHand(t.GitRepo):
+		return true, fmt.Sprintf("held by a hold on its GitRepo: release gitrepo/%s", t.GitRepo.Name)
+	case is.Pruning && is.Reason == fleet.ReasonKindLeaving:
+		return true, is.Message
+	}
+	return false, ""
 }
 
 func (m *Marked) hold(is Hold, annotations map[string]string) {
@@ -93,11 +118,6 @@ func (m *Marked) unhold(is Hold, annotations map[string]string) {
 }
 
 func (m *Marked) release(is Hold, annotations map[string]string, now time.Time) {
-	if is.Pruning && !is.Hand && (is.Reason == fleet.ReasonHeldByUser || is.Reason == fleet.ReasonKindLeaving) {
-		// A word about this object does not reach what holds it.
-		m.Refused, m.Message = true, is.Message
-		return
-	}
 	delete(annotations, names.AnnotationHold)
 	m.Changed = is.Hand || is.Pruning && !is.Releasing
 	switch {

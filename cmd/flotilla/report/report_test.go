@@ -202,7 +202,7 @@ func TestColours(t *testing.T) {
 
 // TestPut says what each mark does to annotations.
 func TestPut(t *testing.T) {
-	const hold, release = "flotilla-gitops.github.io/hold", "flotilla-gitops.github.io/release-held"
+	const hold, release, gone = "flotilla-gitops.github.io/hold", "flotilla-gitops.github.io/release-held", "flotilla-gitops.github.io/gone-at-commit"
 	held := func(reason string) []fleet.Condition {
 		return []fleet.Condition{{Type: fleet.ConditionPruneHeld, Status: metav1.ConditionTrue, Reason: reason, Message: "3 are held."}}
 	}
@@ -223,7 +223,7 @@ func TestPut(t *testing.T) {
 		{"release what the brake holds", report.MarkRelease, nil, held("SideEffects"), map[string]string{release: "2026-01-01T12:00:00Z"}, true, false, "released: what was held goes now; flotilla gc list shows how far it is"},
 		{"release again", report.MarkRelease, map[string]string{release: "yes"}, held("SideEffects"), map[string]string{release: "yes"}, false, false, "released before: the garbage collector has yet to act on it"},
 		{"release nothing", report.MarkRelease, nil, nil, map[string]string{}, false, false, "nothing of it is held"},
-		{"release what the GitRepo holds", report.MarkRelease, nil, held("HeldByUser"), nil, false, true, "held by a hold on GitRepo shop: release that"},
+		{"release a bundle whose folder is gone", report.MarkRelease, map[string]string{gone: "c"}, nil, map[string]string{gone: "c", release: "2026-01-01T12:00:00Z"}, true, false, "released: what was held goes now; flotilla gc list shows how far it is"},
 		{"release while the kind leaves", report.MarkRelease, nil, held("KindLeaving"), nil, false, true, "3 are held."},
 		{"unhold", report.MarkUnhold, map[string]string{hold: "true"}, held("SideEffects"), map[string]string{}, true, false, "no longer held by hand: what is due goes, as far as the brake lets it"},
 		{"unhold nothing", report.MarkUnhold, nil, held("SideEffects"), map[string]string{}, false, false, "nobody holds it by hand"},
@@ -231,7 +231,8 @@ func TestPut(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &fleet.Bundle{ObjectMeta: metav1.ObjectMeta{Namespace: "ws", Name: "web", Annotations: tt.before, Labels: map[string]string{"fleet.cattle.io/repo-name": "shop"}}}
-			got := report.Put(tt.mark, b, tt.conditions, noon())
+			repo := &fleet.GitRepo{ObjectMeta: metav1.ObjectMeta{Namespace: "ws", Name: "shop"}}
+			got := report.Marking{Object: b, Conditions: tt.conditions, GitRepo: repo, Now: noon()}.Put(tt.mark)
 			want := report.Marked{Namespace: "ws", Name: "web", Mark: tt.mark, Changed: tt.changed, Refused: tt.refused, Message: tt.message}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("the result differs (-want +got):\n%s", diff)
@@ -240,6 +241,21 @@ func TestPut(t *testing.T) {
 				t.Errorf("the annotations differ (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestAHoldOnAGitRepoIsReleasedThere: a word about one of its bundles would not
+// reach it.
+func TestAHoldOnAGitRepoIsReleasedThere(t *testing.T) {
+	repo := &fleet.GitRepo{ObjectMeta: metav1.ObjectMeta{Namespace: "ws", Name: "shop", Annotations: map[string]string{"flotilla-gitops.github.io/hold": "true"}}}
+	b := &fleet.Bundle{ObjectMeta: metav1.ObjectMeta{Namespace: "ws", Name: "web", Annotations: map[string]string{"a": "b"}}}
+	got := report.Marking{Object: b, GitRepo: repo, Now: noon()}.Put(report.MarkRelease)
+	if !got.Refused || got.Changed || got.Message != "held by a hold on its GitRepo: release gitrepo/shop" || len(b.Annotations) != 1 {
+		t.Errorf("%+v, annotations %v", got, b.Annotations)
+	}
+	marks := report.NewMarks()
+	if marks.Objects = append(marks.Objects, got); marks.Yes() {
+		t.Error("a refusal counts as a yes")
 	}
 }
 
