@@ -43,25 +43,29 @@ func faultKinds() []fault {
 	}
 }
 
-// samples is at how many places of a story a fault strikes where tests must be quick.
-const samples = 2
-
-// places returns where in a story of so many steps a fault strikes: everywhere, or, where tests must be quick, at some that are
-// spread over the story and not the same for all stories.
-func places(steps, offset int) []int {
-	var all []int
-	stride := 1
-	if testing.Short() {
-		stride = max(steps/samples, 1)
+// places returns where in a story of so many steps a fault strikes: everywhere, or at as many places as there is time for, spread over
+// the story, and not at the same places in all stories.
+func places(steps, story int) []int {
+	wanted := *atPlaces
+	switch {
+	case wanted == 0 && testing.Short():
+		wanted = 1
+	case wanted == 0:
+		wanted = 10
 	}
-	for at := offset % stride; at < steps; at += stride {
-		all = append(all, at)
+	if wanted >= steps {
+		wanted = steps
+	}
+	var all []int
+	for i := range wanted {
+		// Stories begin at different parts of their first stretch.
+		all = append(all, (i*len(stories())+story)*steps/(wanted*len(stories())))
 	}
 	return all
 }
 
-// The manager is killed at every single request of a story, and, in another run, loses the answer to every single write. Whenever
-// that is, things come to the same end as if nothing had happened, and nothing is deleted on the way that is to stay.
+// The manager is killed at a request of a story, and, in another run, loses the answer to a write; with -faults.places=1000 at every
+// single one. Whenever that is, things come to the same end as if nothing had happened, and nothing is deleted on the way that is to stay.
 func TestManagerFailsAtEveryRequest(t *testing.T) {
 	line := harness.NewLine()
 	m := env.StartManager(t, through(line))

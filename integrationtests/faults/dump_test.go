@@ -27,10 +27,22 @@ func decode(t *testing.T, data []byte, into any) {
 // dump tells the state of the scene, one line for each object, without what differs from one run to another.
 func (s *scene) dump() []string {
 	var lines []string
-	add := func(kind string, key kube.Key, obj any) { lines = append(lines, told(kind, key, obj)) }
 	places := []string{s.home, "home", s.away, "away"}
-	var namespaces []string
+	ours := map[string]bool{s.home: true, s.away: true}
+	add := func(kind string, key kube.Key, obj any) {
+		if ours[key.Namespace] {
+			lines = append(lines, told(kind, key, obj))
+		}
+	}
+	deployed := map[kube.Key]bool{}
 	s.witness.Look(func(w *oracle.World) {
+		for key, obj := range w.Clusters {
+			add("Cluster", key, obj)
+			namespace := names.ClusterNamespace(key.Namespace, key.Name)
+			ours[namespace] = ours[key.Namespace]
+			// The namespace of a cluster is named after its workspace, so it is replaced first.
+			places = append([]string{namespace, "place-of-" + key.Name}, places...)
+		}
 		for key, obj := range w.GitRepos {
 			add("GitRepo", key, obj)
 		}
@@ -39,23 +51,18 @@ func (s *scene) dump() []string {
 		}
 		for key, obj := range w.Deployments {
 			add("BundleDeployment", key, obj)
+			deployed[key] = true
 		}
 		for key, obj := range w.Groups {
 			add("ClusterGroup", key, obj)
 		}
-		for key, obj := range w.Clusters {
-			add("Cluster", key, obj)
-			namespace := names.ClusterNamespace(key.Namespace, key.Name)
-			namespaces = append(namespaces, namespace)
-			// The namespace of a cluster is named after its workspace, so it is replaced first.
-			places = append([]string{namespace, "place-of-" + key.Name}, places...)
-		}
 	})
-	for _, namespace := range namespaces {
+	for namespace := range ours {
 		secrets := env.Secrets.All(s, namespace, nil).Items
 		for i := range secrets {
-			if secrets[i].Type == names.SecretTypeDeployment {
-				add("Secret", harness.KeyOf(&secrets[i]), &secrets[i])
+			// The values of what is gone may stay for a minute.
+			if key := harness.KeyOf(&secrets[i]); secrets[i].Type == names.SecretTypeDeployment && deployed[key] {
+				add("Secret", key, &secrets[i])
 			}
 		}
 	}

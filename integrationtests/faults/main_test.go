@@ -4,6 +4,7 @@
 package faults
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -23,7 +24,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-var env *harness.Environment
+var (
+	env *harness.Environment
+
+	atPlaces = flag.Int("faults.places", 0, "at how many places of each story a fault strikes, at most; 0 is 1 with -short, else 10")
+)
 
 func TestMain(m *testing.M) {
 	if err := harness.Silence(); err != nil {

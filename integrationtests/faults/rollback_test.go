@@ -17,6 +17,9 @@ func TestHubIsRestoredFromABackup(t *testing.T) {
 		{"while the manager runs", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.stopped {
+				harness.Long(t)
+			}
 			line := harness.NewLine()
 			m := env.StartManager(t, through(line))
 			s := newScene(t)

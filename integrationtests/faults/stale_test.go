@@ -79,8 +79,8 @@ func TestNewLeaderIsShownThePast(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(lagging())) {
 		kinds := lagging()[name]
 		t.Run("in which nothing matched, of "+name, func(t *testing.T) {
-			if testing.Short() && len(kinds) == 1 && name != "clusters" {
-				t.Skip("takes long: make test-long runs it")
+			if name != "everything" {
+				harness.Long(t)
 			}
 			old, line := harness.NewLine(), harness.NewLine()
 			w := newTurning(t)
@@ -118,8 +118,8 @@ func TestNewLeaderIsShownThePastInWhichMoreMatched(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(lagging())) {
 		kinds := lagging()[name]
 		t.Run("of "+name, func(t *testing.T) {
-			if testing.Short() && len(kinds) == 1 && name != "bundles" {
-				t.Skip("takes long: make test-long runs it")
+			if name != "bundles" {
+				harness.Long(t)
 			}
 			line := harness.NewLine()
 			w := newTurning(t)
