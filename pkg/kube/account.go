@@ -11,6 +11,9 @@ import (
 type Account struct {
 	// Kind is that of the objects whose status shows the sum.
 	Kind string
+	// Events says that a mismatch is no sum that is wrong, but an event that
+	// nobody has noticed.
+	Events bool
 	// Keys returns those objects.
 	Keys func() ([]Key, error)
 	// Mismatch counts anew and returns how the status of one object would have

@@ -1,9 +1,9 @@
 // Package auditor looks, at a low rate, for what no event has announced.
 //
-// It counts the status of every parent anew and holds it against what the hub says and what the controllers keep, and it
-// holds every cache against the API server's own lists. What is merely on its way settles by itself, so a difference
+// It counts the status of every parent anew and holds it against what the hub says and what the controllers keep, looks
+// for the targets of every bundle anew, and holds every cache against the API server's own lists. What is merely on its way settles by itself, so a difference
 // counts only if it is the same at a second look, when everything that was on its way must have come. Such a difference is
-// a bug, ours or a library's: it is counted, logged, and, where it is a sum of ours, put right.
+// a bug, ours or a library's: it is counted, logged, and, unless it is a cache that is behind, put right.
 //
 // Nothing depends on it: with the auditor off, the hub says and does the same.
 package auditor
@@ -53,9 +53,14 @@ type auditor struct {
 func Register(deps Deps) (run func(ctx context.Context)) {
 	a := &auditor{Deps: deps}
 	log := deps.Log.WithField("controller", "auditor")
+	// The kinds of either counter.
 	var accounts, caches []string
 	for _, account := range deps.Accounts {
-		accounts = append(accounts, account.Kind)
+		if account.Events {
+			caches = append(caches, account.Kind)
+		} else {
+			accounts = append(accounts, account.Kind)
+		}
 		a.checks = append(a.checks, &recount{Account: account, metrics: deps.Metrics, log: log.WithField("kind", account.Kind)})
 	}
 	for _, cache := range deps.Caches {

@@ -22,8 +22,9 @@ const (
 
 // hub plays the controllers, the caches and the API server.
 type hub struct {
-	// wrong holds how the status of an object differs.
+	// wrong holds how the status of an object differs; events says that it is for an event that was missed.
 	wrong    map[kube.Key]string
+	events   bool
 	repaired []kube.Key
 	// cached and live are the versions of objects.
 	cached, live map[kube.Key]string
@@ -59,7 +60,7 @@ func (h *hub) auditor(t *testing.T) (*auditor, *prometheus.Registry) {
 	a := &auditor{Deps: Deps{Every: every, Metrics: NewMetrics(registry)}}
 	a.checks = []check{
 		&recount{metrics: a.Metrics, log: log, Account: kube.Account{
-			Kind: "Bundle",
+			Kind: "Bundle", Events: h.events,
 			Keys: func() ([]kube.Key, error) { return slices.Collect(maps.Keys(h.wrong)), h.err },
 			Mismatch: func(key kube.Key) (string, error) {
 				return h.wrong[key], nil
@@ -95,6 +96,7 @@ func TestAudit(t *testing.T) {
 		// waits are what the auditor says after each look.
 		waits              []time.Duration
 		mismatches, missed float64
+		repaired           int
 	}{
 		{
 			name:  "all is right",
@@ -106,6 +108,14 @@ func TestAudit(t *testing.T) {
 			hub:        hub{wrong: map[kube.Key]string{key("a"): "ready: 3"}},
 			waits:      []time.Duration{settle, every, every},
 			mismatches: 1,
+			repaired:   1,
+		},
+		{
+			name:     "targets that were not looked at again are counted as an event, and looked at",
+			hub:      hub{wrong: map[kube.Key]string{key("a"): "+c"}, events: true},
+			waits:    []time.Duration{settle, every},
+			missed:   1,
+			repaired: 1,
 		},
 		{
 			name:    "a status that is on its way is not",
@@ -169,7 +179,7 @@ func TestAudit(t *testing.T) {
 			if got := counted(t, registry, "flotilla_status_mismatch_total"); got != tt.mismatches {
 				t.Errorf("%v mismatches, want %v", got, tt.mismatches)
 			}
-			if len(h.repaired) != int(tt.mismatches) {
+			if len(h.repaired) != tt.repaired {
 				t.Errorf("repaired %v", h.repaired)
 			}
 			if got := counted(t, registry, "flotilla_missed_events_total"); got != tt.missed {

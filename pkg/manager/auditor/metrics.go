@@ -18,7 +18,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		}, []string{"kind"}),
 		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "flotilla_missed_events_total",
-			Help: "Objects that a cache holds in a state which the API server no longer has, by kind. Anything but 0 is a bug.",
+			Help: "Changes that nothing has told of: objects whose state in a cache is not the API server's, and bundles whose targets were not looked at again, by kind. Anything but 0 is a bug.",
 		}, []string{"kind"}),
 		audits: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "flotilla_audits_total",

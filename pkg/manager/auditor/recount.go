@@ -51,10 +51,16 @@ func (r *recount) confirm(context.Context) error {
 			continue
 		}
 		const shown = 1024
-		r.metrics.mismatched(r.Kind)
-		r.log.WithFields(logrus.Fields{
+		log := r.log.WithFields(logrus.Fields{
 			"namespace": key.Namespace, "name": key.Name, "difference": difference[:min(len(difference), shown)],
-		}).Error("Status was wrong without a reason, counted anew")
+		})
+		if r.Events {
+			r.metrics.missed(r.Kind)
+			log.Error("A change was not noticed, looked at again")
+		} else {
+			r.metrics.mismatched(r.Kind)
+			log.Error("Status was wrong without a reason, counted anew")
+		}
 		if err := r.Repair(key); err != nil {
 			return fmt.Errorf("repairing the status of %s %s: %w", r.Kind, key, err)
 		}

@@ -103,6 +103,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	c.wake()
 	if deps.Account != nil {
 		deps.Account(c.account())
+		deps.Account(c.targetsAccount())
 	}
 	return func(ctx context.Context) {
 		var queues sync.WaitGroup

@@ -218,3 +218,40 @@ func TestRecountFindsWhatDoesNotShowYet(t *testing.T) {
 		t.Errorf("after the repair it differs by %s (%v)", difference, err)
 	}
 }
+
+// A change that nobody has marked stays unseen, until the targets are looked for anew.
+func TestRecountFindsTargetsThatWereNotNoticed(t *testing.T) {
+	c, _ := audited(t)
+	var bundles, clusters cache.Indexer
+	bundles, c.bundles = store[*fleet.Bundle]()
+	clusters, c.clusters = store[*fleet.Cluster]()
+	_, c.groups = store[*fleet.ClusterGroup]()
+	_, c.mappings = store[*fleet.BundleNamespaceMapping]()
+	c.marks = kube.NewMarks[part]()
+	c.targets = c.status
+	web := bundleOf("web")
+	web.Generation = 1
+	web.Spec.Targets = []fleet.BundleTarget{{ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}}
+	if err := bundles.Add(web); err != nil {
+		t.Fatal(err)
+	}
+	for name, env := range map[string]string{"a": "prod", "b": "dev", "c": "prod"} {
+		cluster := &fleet.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet-default", Name: name, Labels: map[string]string{"env": env}}}
+		if err := clusters.Add(cluster); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.rollups.expect(keyOf("web"), []status.Target{{Cluster: "fleet-default/b"}, {Cluster: "fleet-default/c"}}, nil)
+	difference, err := c.missedTargets(keyOf("web"))
+	if err != nil || difference != "+fleet-default/a -fleet-default/b" {
+		t.Errorf("difference is %q, error %v", difference, err)
+	}
+	if err := c.targetsAccount().Repair(keyOf("web")); err != nil || !c.marks.Take(keyOf("web")).All {
+		t.Errorf("the bundle is not looked at again (%v)", err)
+	}
+	// One that is being reconciled anyway says nothing.
+	c.rollups.conclude(keyOf("web"), outcome{known: true, generation: 0})
+	if difference, err := c.missedTargets(keyOf("web")); err != nil || difference != "" {
+		t.Errorf("difference is %q, error %v", difference, err)
+	}
+}
