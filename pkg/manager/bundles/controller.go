@@ -73,6 +73,10 @@ type controller struct {
 	index      *targeting.Clusters
 }
 
+// maxTargetsWindow is how long a bundle may collect events of its clusters
+// while very many come, as when a fleet joins. A lone event acts at once.
+const maxTargetsWindow = 400 * time.Millisecond
+
 // Register prepares the controller; its queues run until ctx ends once the
 // returned function is called.
 func Register(deps Deps) (run func(ctx context.Context)) {
@@ -95,6 +99,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	}
 	c.targets = kube.NewQueue(kube.QueueOptions{
 		Name: "bundles", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Workers, Observe: deps.Observe("bundles"),
+		MaxWindow: maxTargetsWindow,
 	})
 	c.status = kube.NewQueue(kube.QueueOptions{
 		Name: "bundles-status", Reconcile: c.report, Log: deps.Log, Workers: statusWorkers, Observe: deps.Observe("bundles-status"),

@@ -75,9 +75,8 @@ const (
 	accessWorkers = 32
 	// importWorkers is generous: they mostly wait, and clusters that do not answer must not keep others waiting.
 	importWorkers = 256
-	// statusWorkers is one: while the API server is busy with deployments, statuses get one of many turns, and when it is
-	// not, one writes hundreds a second.
-	statusWorkers = 1
+	// statusWorkers are fewer: a status says only what was done. They yield to deployments altogether.
+	statusWorkers = 8
 )
 
 // Register prepares the controller; it works until ctx ends once the returned function is called. That must not be
