@@ -49,7 +49,7 @@ func TestDeploymentState(t *testing.T) {
 
 func TestWorst(t *testing.T) {
 	order := []fleet.BundleState{
-		fleet.ErrApplied, fleet.WaitApplied, fleet.Modified, fleet.OutOfSync, fleet.Pending, fleet.NotReady, fleet.Ready, "",
+		fleet.ErrApplied, fleet.WaitApplied, fleet.Modified, fleet.OutOfSync, fleet.Pending, fleet.NotReady, fleet.Unknown, fleet.Ready, "",
 	}
 	for i, worse := range order {
 		for _, better := range order[i:] {
