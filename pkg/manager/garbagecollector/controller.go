@@ -100,7 +100,6 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		secrets:     hub.Secrets.Cache(),
 		// The hub has clients of this very configuration, so another cannot fail.
 		metadata:   metadata.NewForConfigOrDie(hub.Config),
-		lists:      newSharedLists(),
 		feed:       newFeed(),
 		graph:      ownership.NewGraph(),
 		slots:      make(chan struct{}, max(deps.Parallel, 1)),
@@ -112,6 +111,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	// decided either.
 	hub.GitRepoRestrictions.Cache()
 	hub.Policies.Cache()
+	c.lists = newSharedLists(c.listClusters)
 	c.queue = c.tasks()
 	c.bundleReports = c.reports("gc-bundle-reports", c.reportBundle)
 	c.repoReports = c.reports("gc-gitrepo-reports", c.reportRepo)

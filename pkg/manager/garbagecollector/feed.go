@@ -166,19 +166,7 @@ func (c *controller) follow(ch change, before []ownership.ID) {
 	case ownership.KindDeployment:
 		c.followDeployment(ch, before)
 	case ownership.KindBundle:
-		if ch.gone {
-			c.leftovers(id)
-		}
-		if ch.gone || ch.created {
-			// What was known is of another bundle of the name.
-			c.ledgers.forget(id)
-		}
-		if ch.edited {
-			c.ledgers.noteEdit(id)
-		}
-		if repo, ok := owner(before, ch.object.Refs); ok && (ch.gone || ch.object.Leaving) {
-			c.queue.add(taskOf(taskRepo, repo), ownership.PriorityChildren)
-		}
+		c.followBundle(ch, before)
 	case ownership.KindCluster:
 		if ch.gone {
 			c.sweepNamespaces(id)
@@ -192,6 +180,24 @@ func (c *controller) follow(ch change, before []ownership.ID) {
 			c.queue.add(taskOf(taskSecret, id), ownership.PriorityLeftovers)
 		}
 	case ownership.KindGitRepo, ownership.KindHelmOp, ownership.KindContent:
+	}
+}
+
+// followBundle forgets what was known of another bundle of the name, and looks
+// at what the bundle leaves behind.
+func (c *controller) followBundle(ch change, before []ownership.ID) {
+	id := ch.object.ID
+	if ch.gone {
+		c.leftovers(id)
+	}
+	if ch.gone || ch.created {
+		c.ledgers.forget(id)
+	}
+	if ch.edited {
+		c.ledgers.noteEdit(id)
+	}
+	if owner, ok := owner(before, ch.object.Refs); ok && (ch.gone || ch.object.Leaving) {
+		c.queue.add(taskOf(taskRepo, owner), ownership.PriorityChildren)
 	}
 }
 

@@ -30,7 +30,7 @@ func (c *controller) liveClusters(ctx context.Context, wanted map[kube.Key]bool)
 	found := map[kube.Key]*fleet.Cluster{}
 	for namespace, keys := range byNamespace {
 		if c.listPays(namespace, len(keys)) {
-			list, err := c.lists.read(ctx, namespace, c.listClusters)
+			list, err := c.lists.of(ctx, namespace)
 			if err != nil {
 				return nil, fmt.Errorf("confirming clusters: %w", err)
 			}
@@ -96,6 +96,8 @@ func (c *controller) listPays(namespace string, wanted int) bool {
 // one read. Nobody is given a read that began before he asked: it could be older
 // than the event that he is about.
 type sharedLists struct {
+	read func(ctx context.Context, namespace string) (map[string]*fleet.Cluster, error)
+
 	mu   sync.Mutex
 	next map[string]*sharedList
 	// reading is the list of a namespace that is being read.
@@ -103,6 +105,8 @@ type sharedLists struct {
 }
 
 type sharedList struct {
+	// after is the read that is under way when this one is asked for.
+	after *sharedList
 	done  chan struct{}
 	found map[string]*fleet.Cluster
 	err   error
@@ -111,23 +115,22 @@ type sharedList struct {
 // listTimeout bounds a read that others wait for.
 const listTimeout = time.Minute
 
-func newSharedLists() *sharedLists {
-	return &sharedLists{next: map[string]*sharedList{}, reading: map[string]*sharedList{}}
+func newSharedLists(read func(context.Context, string) (map[string]*fleet.Cluster, error)) *sharedLists {
+	return &sharedLists{read: read, next: map[string]*sharedList{}, reading: map[string]*sharedList{}}
 }
 
-// read returns what a read of the namespace brought that began after the call.
-func (s *sharedLists) read(ctx context.Context, namespace string, read func(context.Context, string) (map[string]*fleet.Cluster, error)) (map[string]*fleet.Cluster, error) {
+// of returns what a read of the namespace brought that began after the call.
+func (s *sharedLists) of(ctx context.Context, namespace string) (map[string]*fleet.Cluster, error) {
 	s.mu.Lock()
 	list, waiting := s.next[namespace]
 	if !waiting {
-		list = &sharedList{done: make(chan struct{})}
+		list = &sharedList{after: s.reading[namespace], done: make(chan struct{})}
 		s.next[namespace] = list
 	}
-	before := s.reading[namespace]
 	s.mu.Unlock()
 	if !waiting {
 		// The others wait for whoever asked first.
-		s.lead(ctx, namespace, before, list, read)
+		s.lead(ctx, namespace, list)
 	}
 	select {
 	case <-list.done:
@@ -138,21 +141,20 @@ func (s *sharedLists) read(ctx context.Context, namespace string, read func(cont
 }
 
 // lead does the read when the one before it is done.
-func (s *sharedLists) lead(
-	ctx context.Context, namespace string, before, list *sharedList, read func(context.Context, string) (map[string]*fleet.Cluster, error),
-) {
+func (s *sharedLists) lead(ctx context.Context, namespace string, list *sharedList) {
 	// Whoever asked first may give up; the others have not.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTimeout)
 	defer cancel()
 	defer close(list.done)
-	if before != nil {
-		<-before.done
+	if list.after != nil {
+		<-list.after.done
+		list.after = nil
 	}
 	s.mu.Lock()
 	delete(s.next, namespace)
 	s.reading[namespace] = list
 	s.mu.Unlock()
-	list.found, list.err = read(ctx, namespace)
+	list.found, list.err = s.read(ctx, namespace)
 	s.mu.Lock()
 	if s.reading[namespace] == list {
 		delete(s.reading, namespace)

@@ -14,22 +14,21 @@ import (
 // Many who ask at once share few reads, and nobody is given one that began
 // before he asked.
 func TestSharedListsAreNeverOlderThanTheQuestion(t *testing.T) {
-	s := newSharedLists()
 	var version, reads atomic.Int64
-	read := func(context.Context, string) (map[string]*fleet.Cluster, error) {
+	s := newSharedLists(func(context.Context, string) (map[string]*fleet.Cluster, error) {
 		reads.Add(1)
 		seen := version.Load()
 		// Others come meanwhile.
 		version.Add(1)
 		return map[string]*fleet.Cluster{"c": {Status: fleet.ClusterStatus{DesiredReadyGitRepos: int(seen)}}}, nil
-	}
+	})
 	const asking, rounds = 16, 500
 	var askers sync.WaitGroup
 	for range asking {
 		askers.Go(func() {
 			for range rounds {
 				least := version.Load()
-				found, err := s.read(t.Context(), "ws", read)
+				found, err := s.of(t.Context(), "ws")
 				if err != nil {
 					t.Error(err)
 					return
@@ -49,18 +48,17 @@ func TestSharedListsAreNeverOlderThanTheQuestion(t *testing.T) {
 }
 
 func TestSharedListsShare(t *testing.T) {
-	s := newSharedLists()
 	var reads atomic.Int64
 	began, goOn := make(chan struct{}, 2), make(chan struct{})
-	read := func(context.Context, string) (map[string]*fleet.Cluster, error) {
+	s := newSharedLists(func(context.Context, string) (map[string]*fleet.Cluster, error) {
 		reads.Add(1)
 		began <- struct{}{}
 		<-goOn
 		return nil, errors.New("away")
-	}
+	})
 	var askers sync.WaitGroup
 	ask := func() {
-		if _, err := s.read(t.Context(), "ws", read); err == nil {
+		if _, err := s.of(t.Context(), "ws"); err == nil {
 			t.Error("the error of the read is lost")
 		}
 	}
@@ -76,7 +74,7 @@ func TestSharedListsShare(t *testing.T) {
 	impatient, giveUp := context.WithCancel(t.Context())
 	giveUp()
 	for range 10 {
-		if _, err := s.read(impatient, "ws", read); !errors.Is(err, context.Canceled) {
+		if _, err := s.of(impatient, "ws"); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -87,24 +85,22 @@ func TestSharedListsShare(t *testing.T) {
 	}
 }
 
-func TestSharedListsGiveUpAlone(t *testing.T) {
-	s := newSharedLists()
-	started, goOn := make(chan struct{}), make(chan struct{})
-	read := func(context.Context, string) (map[string]*fleet.Cluster, error) {
-		close(started)
+func TestWhoeverGivesUpGivesUpAlone(t *testing.T) {
+	began, goOn := make(chan struct{}), make(chan struct{})
+	s := newSharedLists(func(ctx context.Context, _ string) (map[string]*fleet.Cluster, error) {
+		close(began)
 		<-goOn
-		return map[string]*fleet.Cluster{}, nil
-	}
+		return map[string]*fleet.Cluster{"c": {}}, ctx.Err()
+	})
 	impatient, giveUp := context.WithCancel(t.Context())
 	var asker sync.WaitGroup
-	asker.Go(func() { _, _ = s.read(impatient, "ws", read) })
-	<-started
+	asker.Go(func() { _, _ = s.of(impatient, "ws") })
+	<-began
+	list := s.reading["ws"]
 	giveUp()
 	close(goOn)
 	asker.Wait()
-	if found, err := s.read(t.Context(), "ws", func(context.Context, string) (map[string]*fleet.Cluster, error) {
-		return map[string]*fleet.Cluster{"c": {}}, nil
-	}); err != nil || len(found) != 1 {
-		t.Errorf("got %v, %v", found, err)
+	if <-list.done; list.err != nil || len(list.found) != 1 {
+		t.Errorf("the others are given %v, %v", list.found, list.err)
 	}
 }
