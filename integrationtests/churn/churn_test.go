@@ -44,8 +44,10 @@ type churn struct {
 	// home is the workspace of most; its bundles may reach away, as far as mappings say.
 	home, away string
 	repos      []*repository
-	running    bool
+	restricted bool
 	serial     int
+	// heldAt counts the settlings at which removals of some bundle were held.
+	heldAt     int
 	operations map[string]int
 	disrupted  map[string]int
 }
@@ -61,7 +63,6 @@ func newChurn(t *testing.T, seed uint64) *churn {
 	c.history = env.History(t, c.witness.Hear)
 	c.agents.run(t)
 	c.manager = env.StartManager(t, func(config *manager.Config) { config.Hub = c.line.Through(config.Hub) })
-	c.running = true
 	for i := range homeClusters {
 		c.makeCluster(c.home, i)
 	}
@@ -102,8 +103,8 @@ func TestRandomChurn(t *testing.T) {
 	for _, n := range c.operations {
 		total += n
 	}
-	t.Logf("seed %d: %d operations %v, disruptions %v, in %s; the witness saw %+v",
-		seed, total, c.operations, c.disrupted, time.Since(began).Round(time.Second), c.witness.Counts())
+	t.Logf("seed %d: %d operations %v, disruptions %v, in %s; removals were held at %d settlings; the witness saw %+v",
+		seed, total, c.operations, c.disrupted, time.Since(began).Round(time.Second), c.heldAt, c.witness.Counts())
 }
 
 // burstsPerRound is how often a round is disrupted.
@@ -178,6 +179,9 @@ func (c *churn) settle(when string) {
 		within(ctx, restFor, moved)
 	}
 	c.report(when, ctx, wrong)
+	if c.witness.Held() > 0 {
+		c.heldAt++
+	}
 	c.Logf("%s settled in %s", when, time.Since(began).Round(100*time.Millisecond))
 }
 
@@ -227,7 +231,7 @@ func first[T any](all []T, n int) []T { return all[:min(len(all), n)] }
 
 // facts are what the hub does not say.
 func (c *churn) facts() oracle.Facts {
-	f := oracle.Facts{Offline: c.agents.offline(), Invalid: invalid, Repositories: map[string]oracle.Head{}}
+	f := oracle.Facts{Offline: c.agents.offline(), Invalid: invalid, Restricted: map[string]bool{c.home: c.restricted}, Repositories: map[string]oracle.Head{}}
 	for _, r := range c.repos {
 		f.Repositories[r.git.URL] = oracle.Head{Commit: r.commit, Folders: r.folders()}
 	}
@@ -264,6 +268,9 @@ func (c *churn) leaveNothing() {
 	c.Helper()
 	for key := range c.agents.offline() {
 		c.agents.leave(key, false)
+	}
+	if c.restricted {
+		c.restrict()
 	}
 	c.eachOf(func(w *oracle.World) []kube.Key { return keys(w.GitRepos) }, func(key kube.Key) { env.GitRepos.Remove(c, key) })
 	c.settle("without GitRepos")

@@ -66,6 +66,7 @@ func (c *churn) operationsByWeight() []operation {
 		{"pause or resume GitRepo", 1, func() {
 			c.editGitRepo(func(r *fleet.GitRepo) { r.Spec.Paused = !r.Spec.Paused })
 		}},
+		{"restrict GitRepos or not", 2, c.restrict},
 		{"delete GitRepo", 1, func() { c.remove(c.pickGitRepo(), c.removeGitRepo) }},
 		{"push", 4, func() { pick(c, c.repos).push(c) }},
 		{"agent leaves", 4, func() { c.agents.leave(c.pickInhabited(), true) }},
@@ -353,4 +354,15 @@ func (c *churn) makeMapping() {
 func (c *churn) removeMapping() {
 	key := c.pickKey(func(w *oracle.World) []kube.Key { return keys(w.Mappings) })
 	c.remove(key, func(ctx context.Context, key kube.Key) error { return discard(ctx, env.BundleNamespaceMappings, key) })
+}
+
+// restrict makes a restriction, which this version refuses to ignore: GitRepos are not acted on while it is there. Or takes it away.
+func (c *churn) restrict() {
+	key := kube.Key{Namespace: c.home, Name: "restriction"}
+	if c.restricted {
+		c.remove(key, func(ctx context.Context, key kube.Key) error { return discard(ctx, env.GitRepoRestrictions, key) })
+	} else {
+		create(c, env.GitRepoRestrictions, &fleet.GitRepoRestriction{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+	}
+	c.restricted = !c.restricted
 }

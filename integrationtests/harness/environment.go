@@ -49,6 +49,7 @@ type Environment struct {
 	Clusters                Kind[*fleet.Cluster, *fleet.ClusterList]
 	ClusterGroups           Kind[*fleet.ClusterGroup, *fleet.ClusterGroupList]
 	BundleNamespaceMappings Kind[*fleet.BundleNamespaceMapping, *fleet.BundleNamespaceMappingList]
+	GitRepoRestrictions     Kind[*fleet.GitRepoRestriction, *fleet.GitRepoRestrictionList]
 	Namespaces              Kind[*corev1.Namespace, *corev1.NamespaceList]
 	Secrets                 Kind[*corev1.Secret, *corev1.SecretList]
 	Leases                  Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]
@@ -166,6 +167,7 @@ func connect(cluster *controlplane.Cluster) (*Environment, error) {
 		Clusters:                of(hub.Clusters, conn),
 		ClusterGroups:           of(hub.ClusterGroups, conn),
 		BundleNamespaceMappings: of(hub.BundleNamespaceMappings, conn),
+		GitRepoRestrictions:     of(hub.GitRepoRestrictions, conn),
 		Namespaces:              of(hub.Namespaces, conn),
 		Secrets:                 of(hub.Secrets, conn),
 		Leases:                  of(hub.Leases, conn),

@@ -21,6 +21,8 @@ type Facts struct {
 	Offline map[kube.Key]bool
 	// Invalid says whether the bundle's options do not hold on the cluster; nil is never.
 	Invalid func(*fleet.Bundle, *fleet.Cluster) bool
+	// Restricted are the namespaces whose GitRepos are not acted on.
+	Restricted map[string]bool
 	// Repositories are the heads of repositories, by URL.
 	Repositories map[string]Head
 }
@@ -231,7 +233,7 @@ func (c *check) runs(pair string, bd *fleet.BundleDeployment, b *fleet.Bundle, v
 // gitRepo has the bundles of its repository's newest commit.
 func (c *check) gitRepo(repo *fleet.GitRepo) {
 	head, known := c.Repositories[repo.Spec.Repo]
-	if !known || repo.DeletionTimestamp != nil {
+	if !known || repo.DeletionTimestamp != nil || c.Restricted[repo.Namespace] {
 		return
 	}
 	if repo.Status.Commit != head.Commit {

@@ -202,3 +202,16 @@ func (w *Witness) RemovedSince(bundle kube.Key, since time.Time) int {
 	}
 	return n
 }
+
+// Held counts the bundles of which removals wait for a person.
+func (w *Witness) Held() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held := 0
+	for _, b := range w.world.Bundles {
+		if condition(b.Status.Conditions, fleet.ConditionPruneHeld) != nil {
+			held++
+		}
+	}
+	return held
+}
