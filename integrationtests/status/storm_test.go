@@ -245,6 +245,8 @@ func count(deployments []*fleet.BundleDeployment) fleet.BundleSummary {
 			s.ErrApplied++
 		case fleet.WaitApplied:
 			s.WaitApplied++
+		case fleet.Pending, fleet.Unknown, fleet.WaitingForDependency:
+			// No deployment says so of itself.
 		}
 	}
 	return s

@@ -211,7 +211,7 @@ func (r *BundleRollup) count(c counted, rank int, n int) {
 		r.parts.unavailable += n
 	}
 	if rank != 0 {
-		r.parts.inPartition(int(c.partition), stateOfRank(rank), int32(n)) //nolint:gosec // one or minus one
+		r.parts.inPartition(int(c.partition), stateOfRank(rank), int32(n))
 	}
 }
 

@@ -105,7 +105,7 @@ func (f GitRepoFacts) recount() repoParts {
 			byBundle[bundle] = &summary{}
 		}
 		since := f.Offline[clusterOf(bd)]
-		byBundle[bundle].add(repoItem(bundle, clusterOf(bd), bd, since, behind[bundle]))
+		byBundle[bundle].add(repoItem(clusterOf(bd), bd, since, behind[bundle]))
 		addCounts(&parts.counts, countsOf(bd, since != ""))
 	}
 	parts.sum = f.merged(byBundle)
@@ -133,8 +133,8 @@ func (f GitRepoFacts) merged(byBundle map[string]*summary) *summary {
 
 // repoItem is a deployment as its GitRepo counts it. What is behind waits,
 // whatever it says of what it runs now.
-func repoItem(bundle, cluster string, bd *fleet.BundleDeployment, since string, behind bool) item {
-	i := item{name: bundle, where: cluster, state: repoState(stateOf(bd, since), behind)}
+func repoItem(cluster string, bd *fleet.BundleDeployment, since string, behind bool) item {
+	i := item{name: bd.Labels[names.LabelBundleName], where: cluster, state: repoState(stateOf(bd, since), behind)}
 	if i.state == fleet.Ready {
 		return i
 	}

@@ -196,7 +196,7 @@ func (b *repoBundle) summary(behind bool) *summary {
 		worst = append(worst, b.deployments.firstOf(maxNonReady, func(rank int) bool { return rank == rankUnknown })...)
 	}
 	for _, d := range first(worst, maxNonReady) {
-		sum.keep(repoItem(b.name, d.cluster.name, d.bd, d.cluster.since, behind))
+		sum.keep(repoItem(d.cluster.name, d.bd, d.cluster.since, behind))
 	}
 	return sum
 }
@@ -264,7 +264,7 @@ func (r *RepoRollup) settle(c *repoCluster) {
 	for worst > 0 && c.states[worst] == 0 {
 		worst--
 	}
-	r.byState.move(c, uint8(worst)) //nolint:gosec // it is a rank
+	r.byState.move(c, uint8(worst))
 	switch {
 	case c.removing > 0 && c.leaver == nil:
 		c.leaver = &leaver{cluster: c.name}

@@ -27,7 +27,7 @@ func (n *node) at() *node { return n }
 type heap[M ranked] []M
 
 func (h *heap[M]) add(m M) {
-	m.at().pos = int32(len(*h)) //nolint:gosec // nobody has two billion clusters
+	m.at().pos = int32(len(*h))
 	*h = append(*h, m)
 	h.up(len(*h) - 1)
 }
@@ -58,7 +58,7 @@ func (h heap[M]) less(i, j int) bool { return h[i].key() < h[j].key() }
 
 func (h heap[M]) swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].at().pos, h[j].at().pos = int32(i), int32(j) //nolint:gosec // as above
+	h[i].at().pos, h[j].at().pos = int32(i), int32(j)
 }
 
 // up moves an element to its place toward the root and says whether it moved.

@@ -58,12 +58,12 @@ func (t *teller) flush() {
 
 // story runs one random sequence: step changes the world and says so to the
 // teller, check compares.
-func story(t *testing.T, make func(rng *rand.Rand, tell *teller) (step func(), check func() string)) {
+func story(t *testing.T, begin func(rng *rand.Rand, tell *teller) (step func(), check func() string)) {
 	t.Helper()
 	for n := range *stories {
 		rng := rand.New(rand.NewPCG(*seed+uint64(n), 1))
 		tell := newTeller(rng)
-		step, check := make(rng, tell)
+		step, check := begin(rng, tell)
 		for i := range stepsPerStory {
 			step()
 			if rng.IntN(3) > 0 {

@@ -109,7 +109,7 @@ func stateOfRank(rank int) fleet.BundleState {
 
 // rankOfState is Rank in the width that is kept for each deployment.
 func rankOfState(state fleet.BundleState) uint8 {
-	return uint8(Rank(state)) //nolint:gosec // there are nine of them
+	return uint8(Rank(state))
 }
 
 // Worst returns the worse of two states.

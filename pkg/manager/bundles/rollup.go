@@ -1,6 +1,7 @@
 package bundles
 
 import (
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,11 +47,9 @@ func (r *rollups) expect(bundle kube.Key, changed []status.Target, gone []string
 // waits says whether the roll-out holds the target back: what runs there is
 // older, and meant to be.
 func waits(t status.Target) bool {
-	switch rollout.Reason(t.Reason) {
-	case rollout.ReasonPartition, rollout.ReasonMaxUnavailable, rollout.ReasonMaxNew, rollout.ReasonPaused:
-		return true
-	}
-	return false
+	return slices.Contains([]rollout.Reason{
+		rollout.ReasonPartition, rollout.ReasonMaxUnavailable, rollout.ReasonMaxNew, rollout.ReasonPaused,
+	}, rollout.Reason(t.Reason))
 }
 
 // conclude tells what the last reconcile of the bundle came to.
