@@ -131,18 +131,34 @@ func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID strin
 	if err != nil {
 		return err
 	}
-	controller, err := s.newController(ctx, conn, deployments.Deps{
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hub := kube.NewHub(conn)
+	metadataOf, err := metadata.NewForConfig(conn.Config)
+	if err != nil {
+		return fmt.Errorf("making client for the hub: %w", err)
+	}
+	controller, err := s.newController(ctx, hub, deployments.Deps{
 		Releases: releases, Inventory: inventory, HubID: hubID,
+		Evidence: deployments.HubEvidence{Client: metadataOf, Namespace: s.credentials.namespace, Cluster: s.credentials.cluster},
 	})
 	if err != nil {
 		return err
 	}
 	s.controller.Store(controller)
+	back := make(chan struct{}, 1)
 	s.line.onBack(func() {
 		beat.Now()
 		controller.HubBack()
+		select {
+		case back <- struct{}{}:
+		default: // it is being looked at
+		}
 	})
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return progress{hub.BundleDeployments.Seen, presentOf(metadataOf, s.credentials.namespace), askAgain}.awaitSetBack(ctx, back)
+	})
 	group.Go(func() error {
 		inventory.Run(ctx)
 		return nil
@@ -160,16 +176,12 @@ func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID strin
 		return nil
 	})
 	err = group.Wait()
+	cancel()
 	s.watches.Load().Wait()
 	return err
 }
 
-func (s *session) newController(ctx context.Context, conn *kube.Connection, deps deployments.Deps) (*deployments.Controller, error) {
-	hub := kube.NewHub(conn)
-	evidence, err := metadata.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("making client for the hub: %w", err)
-	}
+func (s *session) newController(ctx context.Context, hub *kube.Hub, deps deployments.Deps) (*deployments.Controller, error) {
 	local, err := metadata.NewForConfig(s.agent.local)
 	if err != nil {
 		return nil, fmt.Errorf("making client for the agent's cluster: %w", err)
@@ -179,7 +191,6 @@ func (s *session) newController(ctx context.Context, conn *kube.Connection, deps
 		return nil, fmt.Errorf("making client for the agent's cluster: %w", err)
 	}
 	deps.Deployments, deps.Contents, deps.Secrets = hub.BundleDeployments, hub.Contents, hub.Secrets
-	deps.Evidence = deployments.HubEvidence{Client: evidence, Namespace: s.credentials.namespace, Cluster: s.credentials.cluster}
 	deps.Objects = objects
 	deps.Watch = func(onEvent func(watchset.Event), onState func(string)) deployments.Watches {
 		set := watchset.New(ctx, watchset.Options{
