@@ -16,6 +16,9 @@ apiserver_request_total{code="200",component="apiserver",dry_run="",group="fleet
 apiserver_request_total{code="200",component="apiserver",dry_run="All",group="",resource="pods",scope="resource",subresource="",verb="POST",version="v1"} 5
 apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="",scope="",subresource="",verb="GET",version=""} 7
 apiserver_request_total{code="200",component="",dry_run="",group="coordination.k8s.io",resource="leases",scope="resource",subresource="",verb="PUT",version="v1"} 4
+apiserver_request_total{code="200",component="",dry_run="",group="coordination.k8s.io",resource="leases",scope="resource",subresource="",verb="GET",version="v1"} 6
+apiserver_request_total{code="200",component="",dry_run="",group="fleet.cattle.io",resource="clusters",scope="namespace",subresource="",verb="LIST",version="v1alpha1"} 3
+apiserver_request_total{code="0",component="",dry_run="",group="fleet.cattle.io",resource="clusters",scope="cluster",subresource="",verb="WATCH",version="v1alpha1"} 2
 apiserver_request_total_other{resource="pods",verb="POST"} 9
 `
 
@@ -28,11 +31,19 @@ func TestRequestsAreSummedUpOverCodesAndGroups(t *testing.T) {
 		{"POST", "bundledeployments"}: 3000,
 		{"PATCH", "bundles/status"}:   12,
 		{"PUT", "leases"}:             4,
+		{"GET", "leases"}:             6,
+		{"LIST", "clusters"}:          3,
+		{"WATCH", "clusters"}:         2,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	delete(want, Request{"PUT", "leases"})
+	if diff := cmp.Diff(Requests{{"LIST", "clusters"}: 3}, got.Reads()); diff != "" {
+		t.Errorf("reads: %s", diff)
+	}
+	for _, noWrite := range []Request{{"PUT", "leases"}, {"LIST", "clusters"}, {"GET", "leases"}, {"WATCH", "clusters"}} {
+		delete(want, noWrite)
+	}
 	if diff := cmp.Diff(want, got.Writes()); diff != "" {
 		t.Errorf("writes: %s", diff)
 	}

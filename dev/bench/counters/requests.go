@@ -74,6 +74,17 @@ func (r Requests) Writes() Requests {
 	return writes
 }
 
+// Reads returns the reads, without those of Leases and Events. Watches are none: they count when they end, whenever that is.
+func (r Requests) Reads() Requests {
+	reads := Requests{}
+	for request, n := range r {
+		if (request.Verb == "GET" || request.Verb == "LIST") && !request.isNoise() {
+			reads[request] = n
+		}
+	}
+	return reads
+}
+
 // Total is the number of all requests.
 func (r Requests) Total() int {
 	total := 0

@@ -246,35 +246,34 @@ func (e *editing) generationOf(bundle string) int64 {
 // relabel gives the i-th cluster the label that takes it out of the edited bundle's targets, or takes the label off.
 func (e *editing) relabel(i int, value string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		before, err := e.run.hub.Clusters.Get(ctx, workspace, clusterName(i))
-		if err != nil {
-			return fmt.Errorf("relabelling cluster: %w", err)
-		}
-		after := before.DeepCopy()
-		if value == "" {
-			delete(after.Labels, labelLeft)
-		} else {
-			after.Labels[labelLeft] = value
-		}
-		if _, err := e.run.hub.Clusters.Patch(ctx, before, after); err != nil {
-			return fmt.Errorf("relabelling cluster: %w", err)
-		}
-		return nil
+		return untilNoConflict(func() error {
+			before, err := e.run.hub.Clusters.Get(ctx, workspace, clusterName(i))
+			if err != nil {
+				return fmt.Errorf("relabelling cluster: %w", err)
+			}
+			after := before.DeepCopy()
+			if value == "" {
+				delete(after.Labels, labelLeft)
+			} else {
+				after.Labels[labelLeft] = value
+			}
+			if _, err := e.run.hub.Clusters.Patch(ctx, before, after); err != nil {
+				return fmt.Errorf("relabelling cluster: %w", err)
+			}
+			return nil
+		})
 	}
 }
 
 // remove deletes the bundle that was added.
 func (e *editing) remove(ctx context.Context) error {
-	for {
+	return untilNoConflict(func() error {
 		b, err := e.run.hub.Bundles.Get(ctx, workspace, added)
 		if err != nil {
 			return fmt.Errorf("deleting bundle: %w", err)
 		}
-		err = e.run.hub.Bundles.Delete(ctx, b)
-		if !apierrors.IsConflict(err) {
-			return err
-		}
-	}
+		return e.run.hub.Bundles.Delete(ctx, b)
+	})
 }
 
 func (e *editing) samples(name string, size int) *figures.Samples {

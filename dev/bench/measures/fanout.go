@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
@@ -154,14 +155,25 @@ func (r *Run) retarget(ctx context.Context, name string, selector metav1.LabelSe
 
 // edit changes a bundle.
 func (r *Run) edit(ctx context.Context, name string, edit func(*fleet.Bundle)) error {
-	before, err := r.hub.Bundles.Get(ctx, workspace, name)
-	if err != nil {
-		return fmt.Errorf("editing bundle: %w", err)
+	return untilNoConflict(func() error {
+		before, err := r.hub.Bundles.Get(ctx, workspace, name)
+		if err != nil {
+			return fmt.Errorf("editing bundle: %w", err)
+		}
+		after := before.DeepCopy()
+		edit(after)
+		if _, err := r.hub.Bundles.Patch(ctx, before, after); err != nil {
+			return fmt.Errorf("editing bundle: %w", err)
+		}
+		return nil
+	})
+}
+
+// untilNoConflict does something that reads an object before it writes it, again if somebody else wrote it in between.
+func untilNoConflict(do func() error) error {
+	for {
+		if err := do(); !apierrors.IsConflict(err) {
+			return err
+		}
 	}
-	after := before.DeepCopy()
-	edit(after)
-	if _, err := r.hub.Bundles.Patch(ctx, before, after); err != nil {
-		return fmt.Errorf("editing bundle: %w", err)
-	}
-	return nil
 }

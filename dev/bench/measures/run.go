@@ -119,7 +119,7 @@ func (r *Run) begin(ctx context.Context, name string) (*phase, error) {
 // end waits for quiet, and reports and returns the hub's writes since the phase began, per each of the objects that it was about.
 // Those of agents that are played are the bench's own.
 func (r *Run) end(ctx context.Context, p *phase, objects int, each string) (counters.Requests, error) {
-	since, err := r.hub.AwaitQuiet(ctx)
+	quiet, err := r.hub.AwaitQuiet(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +127,11 @@ func (r *Run) end(ctx context.Context, p *phase, objects int, each string) (coun
 	if err != nil {
 		return nil, err
 	}
-	writes := others.Minus(p.others).Writes()
-	r.report.Add(figures.Measure{Name: p.name + ": until the hub is quiet", Value: since.Sub(p.began).Seconds(), Unit: figures.Seconds})
+	requests := others.Minus(p.others)
+	writes := requests.Writes()
+	r.report.Add(figures.Measure{Name: p.name + ": until the hub is quiet", Value: quiet.Sub(p.began).Seconds(), Unit: figures.Seconds})
 	r.count("writes of the hub: "+p.name, writes, objects, each)
+	r.count("reads of the hub: "+p.name, requests.Reads(), objects, each)
 	return writes, nil
 }
 

@@ -181,28 +181,36 @@ func only(cluster string) []fleet.GitTarget {
 
 // target edits the targets and nothing else.
 func (w *world) target(ctx context.Context, targets []fleet.GitTarget) error {
-	before, err := w.hub.GitRepos.Get(ctx, workspace, repoName)
-	if err != nil {
+	return w.onLatest(ctx, func(before *fleet.GitRepo) error {
+		after := before.DeepCopy()
+		after.Spec.Targets = targets
+		_, err := w.hub.GitRepos.Patch(ctx, before, after)
 		return err
+	})
+}
+
+// onLatest does something to the GitRepo, again if its status was written meanwhile.
+func (w *world) onLatest(ctx context.Context, do func(*fleet.GitRepo) error) error {
+	for {
+		latest, err := w.hub.GitRepos.Get(ctx, workspace, repoName)
+		if err != nil {
+			return err
+		}
+		if err := do(latest); !apierrors.IsConflict(err) {
+			return err
+		}
 	}
-	after := before.DeepCopy()
-	after.Spec.Targets = targets
-	_, err = w.hub.GitRepos.Patch(ctx, before, after)
-	return err
 }
 
 // remove takes the GitRepo away and waits until nothing of it is left.
 func (w *world) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	gr, err := w.hub.GitRepos.Get(ctx, workspace, repoName)
+	err := w.onLatest(ctx, func(gr *fleet.GitRepo) error { return w.hub.GitRepos.Delete(ctx, gr) })
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	if err := w.hub.GitRepos.Delete(ctx, gr); err != nil && !apierrors.IsConflict(err) {
 		return err
 	}
 	for _, cluster := range downstream() {
