@@ -200,3 +200,29 @@ func TestDigestTellsForeignChangesFromCommits(t *testing.T) {
 		}
 	}
 }
+
+// A mark stays until the folder is back; its note goes with it.
+func TestMarksAreCountedAndTakenOff(t *testing.T) {
+	marked := func(b *fleet.Bundle) {
+		b.Annotations[names.AnnotationGone], b.Annotations[names.AnnotationGoneShare] = "c1", "2/3"
+	}
+	plan, err := Next(World{
+		Repo: "shop", Commit: "c2", Desired: []*fleet.Bundle{read("web", "x")},
+		Existing: []*fleet.Bundle{stored("web", "x", marked), stored("api", "x", marked), stored("db", "x")},
+		Named:    map[string]*fleet.Bundle{"web": stored("web", "x", marked)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Gone) != 1 || plan.Gone[0].Before.Name != "db" || plan.AlreadyGone != 1 {
+		t.Errorf("gone: %d, already: %d", len(plan.Gone), plan.AlreadyGone)
+	}
+	if len(plan.Update) != 1 {
+		t.Fatalf("%d updates, want 1", len(plan.Update))
+	}
+	for _, key := range []string{names.AnnotationGone, names.AnnotationGoneShare} {
+		if value, there := plan.Update[0].After.Annotations[key]; there {
+			t.Errorf("the folder is back, and %s says %q", key, value)
+		}
+	}
+}

@@ -247,6 +247,7 @@ func (c *controller) deleteDeployment(ctx context.Context, b *batch, candidate o
 	err := c.Hub.BundleDeployments.Delete(ctx, bd)
 	if err != nil && !apierrors.IsNotFound(err) {
 		c.ledgers.with(b.id, func(l *ledger) { delete(l.sent, id) })
+		c.departures.end(id, b.work.since)
 		c.Metrics.failed(ownership.KindDeployment)
 		return fmt.Errorf("deleting deployment %s/%s: %w", bd.Namespace, bd.Name, err)
 	}

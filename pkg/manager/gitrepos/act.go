@@ -76,7 +76,7 @@ func (c *controller) write(ctx context.Context, repo *fleet.GitRepo, commit stri
 // the garbage collector asks a person first if that is most of them.
 func goneShare(plan bundleset.Plan, desired int) string {
 	gone := len(plan.Gone) + plan.AlreadyGone
-	return ownership.Share(gone, gone+desired)
+	return ownership.Share(gone, gone+desired+len(plan.Kept))
 }
 
 func (c *controller) create(ctx context.Context, b *fleet.Bundle, values map[string][]byte) error {
