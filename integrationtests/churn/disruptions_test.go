@@ -10,7 +10,6 @@ type disruption struct {
 func (c *churn) disruptions() []disruption {
 	nothing := func() {}
 	return []disruption{
-		{"none", nothing, nothing},
 		{"manager restarted", func() { c.manager.Stop(c) }, c.manager.Start},
 		{"API server killed", func() { env.RestartAPIServer(c, true) }, nothing},
 		{"manager killed", c.killManager, c.reviveManager},

@@ -21,7 +21,7 @@ import (
 var (
 	env *harness.Environment
 
-	duration = flag.Duration("churn.duration", 0, "how long to churn; 0 is 40 s with -short, else 5 min")
+	duration = flag.Duration("churn.duration", 0, "how long to churn; 0 is 50 s with -short, else 5 min")
 	seed     = flag.Uint64("churn.seed", 0, "seed of the random churn; 0 is a fixed one with -short, else a new one")
 )
 
@@ -37,7 +37,7 @@ func lasting() time.Duration {
 	case *duration != 0:
 		return *duration
 	case testing.Short():
-		return 40 * time.Second
+		return 50 * time.Second
 	}
 	return 5 * time.Minute
 }
