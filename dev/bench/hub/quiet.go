@@ -32,11 +32,20 @@ func (h *Hub) Requests(ctx context.Context) (counters.Requests, error) {
 func (h *Hub) Own() counters.Requests { return h.own.Count() }
 
 func (h *Hub) allRequests(ctx context.Context) (counters.Requests, error) {
+	metrics, err := h.metrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return counters.ParseRequests(metrics)
+}
+
+// metrics returns what the API server tells of itself.
+func (h *Hub) metrics(ctx context.Context) ([]byte, error) {
 	metrics, err := h.REST().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's metrics: %w", err)
 	}
-	return counters.ParseRequests(metrics)
+	return metrics, nil
 }
 
 // activity is a state of the hub: it rests while that stays the same.
