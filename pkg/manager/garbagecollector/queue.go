@@ -121,9 +121,13 @@ func (q *taskQueue) next(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	urgency := q.lanes.taken(t)
 	started := q.now()
 	again, err := q.try(ctx, t)
 	q.observe[t.kind](q.now().Sub(started), err)
+	if err != nil {
+		q.lanes.keep(t, urgency)
+	}
 	q.after(ctx, t, again, err)
 	return true
 }
@@ -183,12 +187,15 @@ type lanes struct {
 	// in addition, from before it became more urgent, that does not count.
 	standing map[task]ownership.Priority
 	since    map[task]time.Time
-	queues   [ownership.Priorities][]task
+	// handed is how urgent a task was when it was handed out.
+	handed map[task]ownership.Priority
+	queues [ownership.Priorities][]task
 }
 
 func newLanes(now func() time.Time) *lanes {
 	return &lanes{
 		now: now, wanted: map[task]ownership.Priority{}, standing: map[task]ownership.Priority{}, since: map[task]time.Time{},
+		handed: map[task]ownership.Priority{},
 	}
 }
 
@@ -202,6 +209,25 @@ func (l *lanes) want(t task, p ownership.Priority) {
 	}
 	if _, ok := l.since[t]; !ok {
 		l.since[t] = l.now()
+	}
+}
+
+// taken returns how urgent a task was that was handed out.
+func (l *lanes) taken(t task) ownership.Priority {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.handed[t]
+	delete(l.handed, t)
+	return p
+}
+
+// keep has a task that failed come back as urgent as it was, unless it became
+// more urgent meanwhile. The time until then does not count as waiting.
+func (l *lanes) keep(t task, p ownership.Priority) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have, ok := l.wanted[t]; !ok || p < have {
+		l.wanted[t] = p
 	}
 }
 
@@ -240,6 +266,7 @@ func (l *lanes) Pop() (t task) {
 			t, l.queues[p] = l.queues[p][0], l.queues[p][1:]
 			if lane, ok := l.standing[t]; ok && int(lane) == p {
 				delete(l.standing, t)
+				l.handed[t] = lane
 				delete(l.wanted, t)
 				delete(l.since, t)
 				return t

@@ -51,6 +51,17 @@ func TestLanesHandOutTheMostUrgentFirst(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	if p := l.taken(named(taskBundle, "deleted")); p != ownership.PriorityChildren {
+		t.Errorf("it was handed out as %s", p)
+	}
+	// What failed comes back as urgent as it was.
+	l.keep(named(taskBundle, "deleted"), ownership.PriorityChildren)
+	l.Push(named(taskBundle, "deleted"))
+	push(named(taskBundle, "later"), ownership.PriorityUntargeted)
+	if got := l.Pop(); got.key.Name != "later" {
+		t.Errorf("%s overtakes", got.key.Name)
+	}
+	l.Pop()
 	if len(l.wanted)+len(l.since)+len(l.standing) != 0 {
 		t.Error("something is remembered of tasks that were handed out")
 	}
