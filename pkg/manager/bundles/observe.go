@@ -24,7 +24,7 @@ import (
 func (c *controller) observe(ctx context.Context, key kube.Key, b *fleet.Bundle, marked kube.Marked[part]) (*book, error) {
 	old := c.book(key)
 	if old == nil || marked.All || !old.isFor(b) {
-		return c.rewrite(ctx, key, b, old, marked)
+		return c.rewrite(ctx, b, old, marked)
 	}
 	old.bundle = b
 	for p := range marked.Parts {
@@ -44,7 +44,8 @@ func (c *controller) observe(ctx context.Context, key kube.Key, b *fleet.Bundle,
 }
 
 // rewrite writes the bundle's book anew, from all clusters that it can match.
-func (c *controller) rewrite(ctx context.Context, key kube.Key, b *fleet.Bundle, old *book, marked kube.Marked[part]) (*book, error) {
+func (c *controller) rewrite(ctx context.Context, b *fleet.Bundle, old *book, marked kube.Marked[part]) (*book, error) {
+	key := kube.KeyOf(b)
 	// Until it is known which groups count, all of them do: one may change
 	// while they are being read.
 	c.setUsesGroups(key, true)
