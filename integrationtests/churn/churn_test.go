@@ -197,7 +197,7 @@ func (c *churn) await(when string, over func(context.Context) bool) {
 		// What the hub does not say, such as a commit, may be wrong without a write to come.
 		within(ctx, restFor, moved)
 	}
-	c.report(when, ctx, wrong)
+	c.report(ctx, when, wrong)
 }
 
 // rests says whether nobody writes for a while, by the store's account and by that of the API server, who knows of writes that
@@ -222,7 +222,7 @@ func within(ctx context.Context, d time.Duration, closed <-chan struct{}) bool {
 	}
 }
 
-func (c *churn) report(when string, ctx context.Context, wrong []string) {
+func (c *churn) report(ctx context.Context, when string, wrong []string) {
 	c.Helper()
 	if err := c.history.Err(); err != nil {
 		c.Fatal(err)

@@ -6,11 +6,16 @@ package faults
 import (
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/churn/oracle"
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
@@ -19,9 +24,6 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/manager"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 var (
@@ -251,7 +253,7 @@ func (s *scene) stays(before map[string]types.UID) {
 func conditional(t *testing.T, line *harness.Line) (deletes int) {
 	t.Helper()
 	for _, r := range line.Requests() {
-		if r.Method != "DELETE" || !strings.Contains(r.Path, fleet.SchemeGroupVersion.Group) {
+		if r.Method != http.MethodDelete || !strings.Contains(r.Path, fleet.SchemeGroupVersion.Group) {
 			continue
 		}
 		deletes++

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -172,11 +173,11 @@ func asked(t *testing.T, line *harness.Line) {
 	var bundle, cluster bool
 	for _, r := range line.Requests() {
 		switch {
-		case r.Method == "GET" && strings.Contains(r.Path, "/bundles"):
+		case r.Method == http.MethodGet && strings.Contains(r.Path, "/bundles"):
 			bundle = true
-		case r.Method == "GET" && strings.Contains(r.Path, "/clusters"):
+		case r.Method == http.MethodGet && strings.Contains(r.Path, "/clusters"):
 			cluster = true
-		case r.Method == "DELETE" && strings.Contains(r.Path, "/bundledeployments/") && (!bundle || !cluster):
+		case r.Method == http.MethodDelete && strings.Contains(r.Path, "/bundledeployments/") && (!bundle || !cluster):
 			t.Errorf("%s came without a look at the bundle (%t) and the cluster (%t)", r, bundle, cluster)
 		}
 	}

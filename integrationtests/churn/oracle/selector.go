@@ -30,7 +30,7 @@ func selects(s *metav1.LabelSelector, labels map[string]string) answer {
 	}
 	for _, r := range s.MatchExpressions {
 		value, has := labels[r.Key]
-		holds := false
+		var holds bool
 		switch r.Operator {
 		case metav1.LabelSelectorOpIn:
 			holds = has && slices.Contains(r.Values, value)

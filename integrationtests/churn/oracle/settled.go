@@ -192,7 +192,10 @@ func (c *check) bundle(b *fleet.Bundle) {
 		case c.BundleOf(bd) != b:
 			c.fail("%s: its deployment is of bundle %s", pair, kube.BundleOf(bd))
 		default:
-			c.runs(pair, bd, b, verdict, content.Name)
+			if got, _, _ := strings.Cut(bd.Spec.StagedDeploymentID, ":"); got != content.Name {
+				c.fail("%s: content %s is staged, want %s", pair, got, content.Name)
+			}
+			c.runs(pair, bd, b, verdict)
 		}
 	}
 }
@@ -207,10 +210,7 @@ func begun(bd *fleet.BundleDeployment) bool {
 }
 
 // runs compares what a deployment asks for with what its bundle says.
-func (c *check) runs(pair string, bd *fleet.BundleDeployment, b *fleet.Bundle, verdict Verdict, content string) {
-	if got, _, _ := strings.Cut(bd.Spec.StagedDeploymentID, ":"); got != content {
-		c.fail("%s: content %s is staged, want %s", pair, got, content)
-	}
+func (c *check) runs(pair string, bd *fleet.BundleDeployment, b *fleet.Bundle, verdict Verdict) {
 	namespace := b.Spec.DefaultNamespace
 	for _, options := range verdict.Options {
 		var target fleet.BundleDeploymentOptions
