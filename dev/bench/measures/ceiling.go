@@ -39,7 +39,9 @@ func (r *Run) ceiling(ctx context.Context) error {
 		return err
 	}
 	for _, workers := range workerCounts() {
-		r.startProfile(ctx, fmt.Sprintf("ceiling %d", workers))
+		if err := r.startProfile(ctx, fmt.Sprintf("ceiling %d", workers)); err != nil {
+			return err
+		}
 		for range r.Rounds {
 			if err := c.round(ctx, workers); err != nil {
 				return err

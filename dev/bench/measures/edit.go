@@ -133,7 +133,9 @@ func (e *editing) measure(ctx context.Context, size int) error {
 	if _, err := e.picture.when(ctx, started); err != nil {
 		return err
 	}
-	e.run.startProfile(ctx, fmt.Sprintf("edit at %d", size))
+	if err := e.run.startProfile(ctx, fmt.Sprintf("edit at %d", size)); err != nil {
+		return err
+	}
 	return e.run.task(fmt.Sprintf("edits at %d clusters", size), func(task *progress.Task) (string, error) {
 		for round := range e.run.Rounds {
 			task.Update(fmt.Sprintf("round %d of %d", round+1, e.run.Rounds))

@@ -112,7 +112,9 @@ func (r *Run) begin(ctx context.Context, name string) (*phase, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.startProfile(ctx, name)
+	if err := r.startProfile(ctx, name); err != nil {
+		return nil, err
+	}
 	return &phase{name: name, others: others, own: r.hub.Own(), began: time.Now()}, nil
 }
 
@@ -149,15 +151,19 @@ type profile struct {
 	done chan error
 }
 
-// startProfile takes CPU profiles from now on, if that is asked for.
-func (r *Run) startProfile(ctx context.Context, name string) {
+// startProfile takes CPU profiles from now on, if that is asked for. It waits for the ones before: a process takes one at a time.
+func (r *Run) startProfile(ctx context.Context, name string) error {
 	if r.ProfileDir == "" {
-		return
+		return nil
+	}
+	if err := r.endProfiles(); err != nil {
+		return err
 	}
 	p := &profile{done: make(chan error, 1)}
 	r.profiles = append(r.profiles, p)
 	path := filepath.Join(r.ProfileDir, fileName(name))
 	go func() { p.done <- r.hub.Profile(ctx, path, r.ProfileFor) }()
+	return nil
 }
 
 // endProfiles returns when all profiles are written.
