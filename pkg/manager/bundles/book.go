@@ -50,6 +50,8 @@ type book struct {
 	// that were targets, or undecided, and are no more.
 	fresh map[kube.Key]bool
 	gone  map[kube.Key]bool
+	// same is what sameBeside has found out.
+	same *bool
 }
 
 // entry is what is known of a target beside what the roll-out asks for.

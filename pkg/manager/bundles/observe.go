@@ -3,9 +3,11 @@ package bundles
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -90,11 +92,9 @@ func (c *controller) rewrite(ctx context.Context, b *fleet.Bundle, old *book, ma
 
 // addMatches adds the targets in one namespace, out of order.
 func (c *controller) addMatches(now, old *book, namespace string, marked kube.Marked[part]) error {
-	gone := map[kube.Key][]part{}
+	touched := map[kube.Key][]part{}
 	for p := range marked.Parts {
-		if p.gone != "" {
-			gone[p.cluster] = append(gone[p.cluster], p)
-		}
+		touched[p.cluster] = append(touched[p.cluster], p)
 	}
 	for _, cluster := range c.candidates(namespace, now.matchers[namespace]) {
 		cell := c.look(now, old, cluster)
@@ -103,12 +103,15 @@ func (c *controller) addMatches(now, old *book, namespace string, marked kube.Ma
 		}
 		switch cell.outcome {
 		case targeting.Matched:
-			for _, p := range gone[cell.entry.cluster] {
-				cell.entry.lose(p)
+			parts, is := touched[cell.entry.cluster]
+			if cell.target.Settled = cell.steady && !is && now.sameBeside(old); !cell.target.Settled {
+				for _, p := range parts {
+					cell.entry.lose(p)
+				}
+				cell.target.Existing = c.existing(&cell.entry, now.bundle.Name)
+				now.fresh[cell.entry.cluster] = true
 			}
-			cell.target.Existing = c.existing(&cell.entry, now.bundle.Name)
 			now.targets, now.entries = append(now.targets, cell.target), append(now.entries, cell.entry)
-			now.fresh[cell.entry.cluster] = true
 		case targeting.Unknown:
 			if _, err := c.deployments.Get(cell.entry.namespace, now.bundle.Name); err == nil {
 				now.undecided[cell.entry.cluster] = cell.message
@@ -117,6 +120,17 @@ func (c *controller) addMatches(now, old *book, namespace string, marked kube.Ma
 		}
 	}
 	return nil
+}
+
+// sameBeside says whether deployments get the same from the bundle as from that
+// of the old book, apart from content and options.
+func (b *book) sameBeside(old *book) bool {
+	if b.same == nil {
+		same := old != nil && maps.Equal(b.labels, old.labels) && b.bundle.Spec.Paused == old.bundle.Spec.Paused &&
+			equality.Semantic.DeepEqual(b.bundle.Spec.DependsOn, old.bundle.Spec.DependsOn)
+		b.same = &same
+	}
+	return *b.same
 }
 
 // leave notes which clusters of the old book are not in the new one.
@@ -148,7 +162,10 @@ type cell struct {
 	message string
 	target  rollout.Target
 	entry   entry
-	err     error
+	// steady says that the target was settled, and that nothing of it or of its
+	// cluster has changed since.
+	steady bool
+	err    error
 }
 
 // lose notes that the entry's deployment is gone.
@@ -194,6 +211,9 @@ func (c *controller) look(b, old *book, cluster *fleet.Cluster) cell {
 		Cluster: cluster, Partition: matcher.Partition(cluster), Offline: offline(cluster),
 	}
 	l.entry.variant.apply(&l.target, b.content, before, was)
+	l.steady = before != nil && before.Settled && was.input == l.entry.variant.input && l.entry.wrote == nil &&
+		before.DeploymentID == l.target.DeploymentID && before.Problem == l.target.Problem &&
+		(before.Cluster == cluster || sameForTargets(before.Cluster, cluster) && before.Offline == l.target.Offline)
 	return l
 }
 

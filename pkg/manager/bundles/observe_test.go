@@ -94,6 +94,7 @@ func (h *hub) change() {
 	switch h.r.IntN(8) {
 	case 0, 1:
 		c := clusterOf(name, map[string]string{"env": fmt.Sprint("e", h.r.IntN(3)), "site": fmt.Sprint("s", h.r.IntN(3))})
+		c.Status.Namespace = namespace
 		if h.r.IntN(4) == 0 {
 			c.Status.Agent.LastSeen = metav1.Now()
 			c.Status.Conditions = []fleet.Condition{{Type: fleet.ConditionClusterReachable, Status: "False"}}
@@ -101,12 +102,12 @@ func (h *hub) change() {
 		h.c.index.Set(c)
 	case 2:
 		h.c.index.Delete("clusters", name)
-	case 3, 4:
+	case 3:
 		bd := &fleet.BundleDeployment{ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: "shop", UID: types.UID("u" + h.next()), ResourceVersion: h.next(),
 		}}
 		_ = h.deployments.Update(bd)
-	case 5:
+	case 4, 5:
 		if bd, err := h.c.deployments.Get(namespace, "shop"); err == nil {
 			_ = h.deployments.Delete(bd)
 			mark.gone = bd.UID
@@ -138,7 +139,9 @@ func shown(b *book) map[string]string {
 	for i := range b.targets {
 		t := &b.targets[i]
 		existing := "none"
-		if t.Existing != nil {
+		if t.Settled {
+			existing = "settled"
+		} else if t.Existing != nil {
 			existing = t.Existing.ResourceVersion
 		}
 		all[b.entries[i].id] = fmt.Sprintf("id %s, existing %s, partition %d, offline %t, cluster %p", t.DeploymentID, existing, t.Partition, t.Offline, t.Cluster)
@@ -152,6 +155,7 @@ func shown(b *book) map[string]string {
 // A book that follows marks says what one says that is written anew, and the
 // status is told exactly what has changed.
 func TestBookFollowsItsMarks(t *testing.T) {
+	settled := 0
 	for seed := range uint64(40) {
 		h := newHub(seed)
 		key := kube.KeyOf(h.bundle)
@@ -172,27 +176,62 @@ func TestBookFollowsItsMarks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			plan := rollout.Next(rollout.World{Bundle: h.bundle, Targets: got.targets})
+			settled += settle(want, got, rollout.Next(rollout.World{Bundle: h.bundle, Targets: want.targets}))
 			if diff := cmp.Diff(shown(want), shown(got)); diff != "" {
 				t.Fatalf("seed %d, round %d: %s", seed, round, diff)
 			}
-			h.tell(got)
+			h.tell(got, plan)
+			h.write(plan)
 			if diff := cmp.Diff(ids(want), h.told); diff != "" {
 				t.Fatalf("seed %d, round %d: the status was told otherwise: %s", seed, round, diff)
 			}
 		}
 	}
+	if settled < 1000 {
+		t.Errorf("only %d targets were ever taken to be settled", settled)
+	}
+}
+
+// settle has the new book call those targets settled that the old one does, if
+// its own plan finds that they are. It returns how many they are.
+func settle(want, got *book, plan rollout.Plan) int {
+	n := 0
+	for _, at := range plan.Settled {
+		if i, found := got.find(want.entries[at].cluster); found && got.targets[i].Settled {
+			want.targets[at].Settled = true
+			n++
+		}
+	}
+	return n
+}
+
+// write carries out some of the plan, as the watch will tell.
+func (h *hub) write(plan rollout.Plan) {
+	for _, step := range append(plan.Create, plan.Update...) {
+		if h.r.IntN(3) == 0 {
+			continue
+		}
+		bd := step.Deployment.DeepCopy()
+		bd.ResourceVersion = h.next()
+		if bd.UID == "" {
+			bd.UID = types.UID("u" + h.next())
+		}
+		_ = h.deployments.Update(bd)
+		h.marked.Parts[part{cluster: kube.KeyOf(step.Target.Cluster)}] = struct{}{}
+	}
 }
 
 // tell notes what the status is told.
-func (h *hub) tell(b *book) {
-	changed, gone := b.news(rollout.Plan{})
+func (h *hub) tell(b *book, plan rollout.Plan) {
+	changed, gone := b.news(plan)
 	for _, target := range changed {
 		h.told[target.Cluster] = target.DeploymentID
 	}
 	for _, cluster := range gone {
 		delete(h.told, cluster)
 	}
-	b.settle(rollout.Plan{}, nil)
+	b.settle(plan, nil)
 }
 
 func ids(b *book) map[string]string {
