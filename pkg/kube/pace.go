@@ -40,7 +40,7 @@ const (
 	turnsAhead = 64
 	minSweep   = 4096
 	// A key yields for so long at a time, and for so long altogether.
-	yieldFor, maxYield = 100 * time.Millisecond, 2 * time.Second
+	yieldFor, maxYield = 100 * time.Millisecond, 5 * time.Second
 )
 
 func newPace(window, maxWindow time.Duration, rate int) *pace {

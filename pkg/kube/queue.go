@@ -39,7 +39,7 @@ type QueueOptions struct {
 	// their turn.
 	Rate int
 	// YieldTo, if set, is a load that the queue yields to: while it is heavy,
-	// keys wait, but none for longer than two seconds.
+	// keys wait, but none for longer than five seconds.
 	YieldTo *Load
 	// MinBackoff and MaxBackoff bound the wait after a failure, which doubles
 	// with each failure of the key in a row; 100 ms and 2 min.

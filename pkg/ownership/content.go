@@ -26,10 +26,16 @@ const (
 type ContentFacts struct {
 	Annotations map[string]string
 	// Used says whether a deployment runs it, or is to run it.
-	Used  bool
-	Grace time.Duration
-	Now   time.Time
+	Used bool
+	// Created is when it was made.
+	Created time.Time
+	Grace   time.Duration
+	Now     time.Time
 }
+
+// contentIsNew is how long a Content has to find its first user: it is stored
+// before the first deployment that names it.
+const contentIsNew = 5 * time.Second
 
 // Content decides about a Content: first marked, deleted after a grace period.
 // The second value is how long to wait where the action is ContentWait.
@@ -40,6 +46,9 @@ func Content(f ContentFacts) (ContentAction, time.Duration) {
 			return ContentUnmark, 0
 		}
 		return ContentKeep, 0
+	}
+	if left := f.Created.Add(min(contentIsNew, f.Grace)).Sub(f.Now); !marked && left > 0 {
+		return ContentWait, left
 	}
 	since, err := time.Parse(time.RFC3339, mark)
 	if !marked || err != nil {

@@ -150,20 +150,22 @@ func TestContent(t *testing.T) {
 		name        string
 		annotations map[string]string
 		used        bool
+		age         time.Duration
 		want        ContentAction
 		wait        time.Duration
 	}{
-		{"in use", nil, true, ContentKeep, 0},
-		{"in use again", marked(time.Hour), true, ContentUnmark, 0},
-		{"unused", nil, false, ContentMark, 0},
-		{"unused, in its grace period", marked(4 * time.Minute), false, ContentWait, 6 * time.Minute},
-		{"unused for long enough", marked(10 * time.Minute), false, ContentDelete, 0},
-		{"a mark that does not parse starts anew", map[string]string{names.AnnotationUnused: "long ago"}, false, ContentMark, 0},
+		{"in use", nil, true, 0, ContentKeep, 0},
+		{"in use again", marked(time.Hour), true, time.Hour, ContentUnmark, 0},
+		{"unused", nil, false, time.Hour, ContentMark, 0},
+		{"new, so that its first user may be on its way", nil, false, 2 * time.Second, ContentWait, 3 * time.Second},
+		{"unused, in its grace period", marked(4 * time.Minute), false, time.Hour, ContentWait, 6 * time.Minute},
+		{"unused for long enough", marked(10 * time.Minute), false, time.Hour, ContentDelete, 0},
+		{"a mark that does not parse starts anew", map[string]string{names.AnnotationUnused: "long ago"}, false, time.Hour, ContentMark, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			action, wait := Content(ContentFacts{
-				Annotations: tt.annotations, Used: tt.used, Grace: 10 * time.Minute, Now: now,
+				Annotations: tt.annotations, Used: tt.used, Created: now.Add(-tt.age), Grace: 10 * time.Minute, Now: now,
 			})
 			if action != tt.want || wait != tt.wait {
 				t.Errorf("got %v after %s, want %v after %s", action, wait, tt.want, tt.wait)

@@ -28,7 +28,7 @@ func (c *controller) collectContent(ctx context.Context, key kube.Key) (time.Dur
 	c.graphs.RUnlock()
 	now := c.Clock.Now()
 	action, wait := ownership.Content(ownership.ContentFacts{
-		Annotations: content.Annotations, Used: used, Grace: c.ContentGrace, Now: now,
+		Annotations: content.Annotations, Used: used, Created: content.CreationTimestamp.Time, Grace: c.ContentGrace, Now: now,
 	})
 	switch action {
 	case ownership.ContentMark:
