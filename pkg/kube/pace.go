@@ -35,7 +35,7 @@ type paced struct {
 
 const (
 	// A run for so many events makes the window grow, one for so few shrink.
-	manyEvents, fewEvents = 5, 2
+	manyEvents, fewEvents = 12, 4
 	// turnsAhead is how many runs a queue that was idle may do at once.
 	turnsAhead = 64
 	minSweep   = 4096

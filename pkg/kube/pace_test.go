@@ -71,10 +71,20 @@ func TestPaceTellsAStory(t *testing.T) {
 			want:   []string{"a@0", "a@50", "a@100", "a@150"},
 		},
 		{
+			name: "an edit of ten clusters is no storm",
+			events: func(d *driver) {
+				for i := range 10 {
+					d.event("a", time.Duration(40+i)*ms)
+				}
+				d.event("a", 100*ms)
+			},
+			want: []string{"a@40", "a@90", "a@140"},
+		},
+		{
 			name: "in a storm the window grows, the end of it shows, and after it all is as before",
 			events: func(d *driver) {
-				for i := range 500 {
-					d.event("a", time.Duration(i)*5*ms)
+				for i := range 625 {
+					d.event("a", time.Duration(i)*4*ms)
 				}
 				d.event("a", 6000*ms)
 				d.event("a", 6001*ms)
@@ -84,8 +94,8 @@ func TestPaceTellsAStory(t *testing.T) {
 		{
 			name: "when changes get fewer, the window shrinks",
 			events: func(d *driver) {
-				for i := range 100 {
-					d.event("a", time.Duration(i)*5*ms)
+				for i := range 125 {
+					d.event("a", time.Duration(i)*4*ms)
 				}
 				d.until(750 * ms)
 				d.event("a", 800*ms)

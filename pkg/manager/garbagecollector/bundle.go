@@ -111,6 +111,8 @@ func (c *controller) gather(b *batch, w *world) error {
 		}
 	}
 	c.graphs.RUnlock()
+	// The same picture makes the same choice, whoever looks.
+	slices.SortFunc(ids, ownership.ID.Compare)
 	b.restored = c.restoreBrake(b, w.Bundle)
 	b.pairs = make([]ownership.Pair, 0, len(ids))
 	for _, id := range ids {
@@ -123,6 +125,9 @@ func (c *controller) gather(b *batch, w *world) error {
 		}
 	}
 	c.ledgers.with(b.id, func(l *ledger) {
+		if len(l.sent)+len(l.held) == 0 && !b.restored {
+			return
+		}
 		b.pairs = slices.DeleteFunc(b.pairs, func(p ownership.Pair) bool {
 			return l.sent[idOf(p.Deployment)] == p.Deployment.UID && p.Deployment.DeletionTimestamp == nil
 		})
@@ -131,8 +136,6 @@ func (c *controller) gather(b *batch, w *world) error {
 			b.pairs[i].Held = b.restored || held && l.brake.Holds()
 		}
 	})
-	// The same picture makes the same choice, whoever looks.
-	slices.SortFunc(b.pairs, func(p, q ownership.Pair) int { return idOf(p.Deployment).Compare(idOf(q.Deployment)) })
 	return nil
 }
 
@@ -193,11 +196,13 @@ func (c *controller) brake(b *batch, w *world, j ownership.Judgement) ownership.
 // book notes what is held of the deployments that were judged, and what is not
 // any more.
 func (l *ledger) book(j ownership.Judgement) {
-	for _, p := range slices.Concat(j.Keep, j.Adopt, j.Orphans) {
-		delete(l.held, idOf(p.Deployment))
-	}
-	for _, candidate := range j.Delete {
-		delete(l.held, idOf(candidate.Deployment))
+	if len(l.held) > 0 {
+		for _, p := range slices.Concat(j.Keep, j.Adopt, j.Orphans) {
+			delete(l.held, idOf(p.Deployment))
+		}
+		for _, candidate := range j.Delete {
+			delete(l.held, idOf(candidate.Deployment))
+		}
 	}
 	for _, candidate := range j.Held {
 		if l.held == nil {
@@ -290,8 +295,10 @@ func clusterNames(candidates []ownership.Candidate) []string {
 func (c *controller) noteOrphans(b *batch, j ownership.Judgement) {
 	var found []*fleet.BundleDeployment
 	c.ledgers.with(b.id, func(l *ledger) {
-		for _, p := range j.Keep {
-			delete(l.orphans, idOf(p.Deployment))
+		if len(l.orphans) > 0 {
+			for _, p := range j.Keep {
+				delete(l.orphans, idOf(p.Deployment))
+			}
 		}
 		for _, p := range j.Orphans {
 			id := idOf(p.Deployment)
