@@ -62,7 +62,7 @@ func (m *process) whileLeading(ctx context.Context, f func(context.Context) erro
 	if errors.Is(context.Cause(lease), errRewound) {
 		m.log.Error("The hub was restored from a backup")
 		if led.started() {
-			<-led.result
+			return errors.Join(errRewound, <-led.result)
 		}
 		return errRewound
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // nothing serves the default mux, with which it registers
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 

@@ -211,10 +211,14 @@ func (c *controller) look(b, old *book, cluster *fleet.Cluster) cell {
 		Cluster: cluster, Partition: matcher.Partition(cluster), Offline: offline(cluster),
 	}
 	l.entry.variant.apply(&l.target, b.content, before, was)
-	l.steady = before != nil && before.Settled && was.input == l.entry.variant.input && l.entry.wrote == nil &&
-		before.DeploymentID == l.target.DeploymentID && before.Problem == l.target.Problem &&
-		(before.Cluster == cluster || sameForTargets(before.Cluster, cluster) && before.Offline == l.target.Offline)
+	l.steady = before != nil && was.input == l.entry.variant.input && l.entry.wrote == nil && steady(before, &l.target)
 	return l
+}
+
+// steady says whether a target was settled, and is what it was.
+func steady(before, now *rollout.Target) bool {
+	return before.Settled && before.DeploymentID == now.DeploymentID && before.Problem == now.Problem &&
+		(before.Cluster == now.Cluster || sameForTargets(before.Cluster, now.Cluster) && before.Offline == now.Offline)
 }
 
 // offline says whether the cluster's agent is overdue.
