@@ -2,6 +2,7 @@ package kube
 
 import (
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 )
@@ -29,6 +30,31 @@ func (e *Echoes[S]) Send(key Key, status S, write func() error) error {
 		e.mu.Unlock()
 	}
 	return err
+}
+
+// EchoWait is how long the watch may take to show what was written, before the
+// status is looked at again.
+const EchoWait = 50 * time.Millisecond
+
+// Begin is called before the cache is read for a look at what the status should
+// be. It says whether the echo of a write is still to come: then the cache shows
+// an older status. Whoever finds that one right has to look again after
+// EchoWait, since what was written meanwhile is not; the echo, when it comes, is
+// taken for somebody else's event.
+func (e *Echoes[S]) Begin(key Key) (behind bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, behind = e.sent[key]
+	delete(e.sent, key)
+	return behind
+}
+
+// LookAgain returns the wait of a look that found an older status right.
+func LookAgain(behind bool) error {
+	if !behind {
+		return nil
+	}
+	return &WaitError{After: EchoWait, Reason: "the watch has not shown the last write yet"}
 }
 
 // Is says whether an event that shows the status is the echo of the latest

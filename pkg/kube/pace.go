@@ -26,16 +26,18 @@ type paced struct {
 	// ran is when it last ran, the zero time if never; due when it will.
 	ran, due time.Time
 	window   time.Duration
-	// events are those since it last ran.
-	events int
+	// events are those since it last ran; busy is how many runs in a row had
+	// many.
+	events, busy int
 	// yielding is since when it waits because of a heavy load, the zero time if
 	// it does not.
 	yielding time.Time
 }
 
 const (
-	// A run for so many events makes the window grow, one for so few shrink.
-	manyEvents, fewEvents = 12, 4
+	// So many runs in a row, each for so many events, make the window grow: an
+	// edit of a few clusters is over before. A run for few makes it shrink.
+	busyRuns, manyEvents, fewEvents = 2, 3, 2
 	// turnsAhead is how many runs a queue that was idle may do at once.
 	turnsAhead = 64
 	minSweep   = 4096
@@ -61,7 +63,7 @@ func (p *pace) event(key Key, now time.Time) (time.Duration, bool) {
 	}
 	if now.Sub(k.ran) >= 2*k.window {
 		// It was quiet for long enough to begin anew.
-		k.window = p.window
+		k.window, k.busy = p.window, 0
 	}
 	k.due = latest(now, k.ran.Add(k.window), p.nextTurn(now))
 	return k.due.Sub(now), true
@@ -81,9 +83,11 @@ func (p *pace) runs(key Key, now time.Time) {
 	k := p.key(key, now)
 	switch {
 	case k.events >= manyEvents:
-		k.window = min(2*k.window, p.maxWindow)
+		if k.busy++; k.busy >= busyRuns {
+			k.window = min(2*k.window, p.maxWindow)
+		}
 	case k.events <= fewEvents:
-		k.window = max(k.window/2, p.window)
+		k.window, k.busy = max(k.window/2, p.window), 0
 	}
 	k.ran, k.events, k.yielding = now, 0, time.Time{}
 }

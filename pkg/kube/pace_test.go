@@ -89,7 +89,7 @@ func TestPaceTellsAStory(t *testing.T) {
 				d.event("a", 6000*ms)
 				d.event("a", 6001*ms)
 			},
-			want: []string{"a@0", "a@50", "a@150", "a@350", "a@750", "a@1550", "a@2550", "a@6000", "a@6050"},
+			want: []string{"a@0", "a@50", "a@100", "a@200", "a@400", "a@800", "a@1600", "a@2600", "a@6000", "a@6050"},
 		},
 		{
 			name: "when changes get fewer, the window shrinks",
@@ -102,7 +102,7 @@ func TestPaceTellsAStory(t *testing.T) {
 				d.event("a", 1600*ms)
 				d.event("a", 2000*ms)
 			},
-			want: []string{"a@0", "a@50", "a@150", "a@350", "a@750", "a@1550", "a@1950", "a@2150"},
+			want: []string{"a@0", "a@50", "a@100", "a@200", "a@400", "a@800", "a@1600", "a@2000", "a@2200"},
 		},
 	}
 	for _, tt := range tests {

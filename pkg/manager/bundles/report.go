@@ -85,6 +85,7 @@ func (c *controller) rollUpReach(e kube.Event[*fleet.Cluster]) {
 // report writes the status of the bundle where it says something else than it
 // should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
+	behind := c.told.Begin(key)
 	b, err := c.bundles.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
 		return 0, nil
@@ -94,7 +95,7 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	}
 	now := c.rollups.status(b, metav1.NewTime(c.Clock.Now()))
 	if equality.Semantic.DeepEqual(b.Status, now) {
-		return 0, nil
+		return 0, kube.LookAgain(behind)
 	}
 	// Without the spec, which is large and none of the status' business.
 	before := &fleet.Bundle{TypeMeta: b.TypeMeta, ObjectMeta: b.ObjectMeta, Status: b.Status}

@@ -74,6 +74,7 @@ func (c *controller) onGroup(e kube.Event[*fleet.ClusterGroup]) {
 
 // report writes the status of the group where it says something else than it should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
+	behind := c.told.Begin(key)
 	group, err := c.groups.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
 		return 0, nil
@@ -86,7 +87,7 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	}
 	now := c.rollups.status(status.ClusterGroupFacts{Group: group, Now: metav1.NewTime(c.Clock.Now())})
 	if equality.Semantic.DeepEqual(group.Status, now) {
-		return 0, nil
+		return 0, kube.LookAgain(behind)
 	}
 	after := &fleet.ClusterGroup{TypeMeta: group.TypeMeta, ObjectMeta: group.ObjectMeta, Spec: group.Spec, Status: now}
 	err = c.told.Send(key, now, func() error {

@@ -30,13 +30,14 @@ const (
 
 // report writes the status of the cluster where it says something else than it should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
+	behind := c.told.Begin(key)
 	cluster, err := c.cluster(key)
 	if err != nil || cluster == nil || !c.reportable(cluster) {
 		return 0, err
 	}
 	now, recheck := c.statusOf(cluster, c.rolledUp(key))
 	if equality.Semantic.DeepEqual(cluster.Status, now) {
-		return recheck, nil
+		return recheck, kube.LookAgain(behind)
 	}
 	after := &fleet.Cluster{TypeMeta: cluster.TypeMeta, ObjectMeta: cluster.ObjectMeta, Spec: cluster.Spec, Status: now}
 	err = c.told.Send(key, now, func() error {

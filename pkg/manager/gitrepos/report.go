@@ -37,6 +37,7 @@ const statusWorkers = 2
 // report writes the status of the GitRepo where it says something else than it
 // should.
 func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, error) {
+	behind := c.told.Begin(key)
 	repo, err := c.gitrepos.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
 		return 0, nil
@@ -47,7 +48,7 @@ func (c *controller) report(ctx context.Context, key kube.Key) (time.Duration, e
 	facts := c.facts(key, repo)
 	now, recheck := c.rollups.status(facts, facts.Now.Time)
 	if equality.Semantic.DeepEqual(repo.Status, now) {
-		return recheck, nil
+		return recheck, kube.LookAgain(behind)
 	}
 	after := &fleet.GitRepo{TypeMeta: repo.TypeMeta, ObjectMeta: repo.ObjectMeta, Spec: repo.Spec, Status: now}
 	err = c.told.Send(key, now, func() error {
