@@ -52,6 +52,8 @@ func TestAuditorPutsALostStatusRight(t *testing.T) {
 		}
 		return nil
 	})
+	// Whoever looks once more before that writes once more.
+	env.AwaitQuiet(t)
 	line.Repair()
 	awaitSummary(t, key, 0, 0, 1)
 	told.await(t, "flotilla_status_mismatch_total", 1)
