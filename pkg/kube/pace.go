@@ -37,7 +37,7 @@ type paced struct {
 const (
 	// So many runs in a row, each for so many events, make the window grow: an
 	// edit of a few clusters is over before. A run for few makes it shrink.
-	busyRuns, manyEvents, fewEvents = 2, 3, 2
+	busyRuns, manyEvents, fewEvents = 2, 2, 1
 	// turnsAhead is how many runs a queue that was idle may do at once.
 	turnsAhead = 64
 	minSweep   = 4096
