@@ -85,14 +85,17 @@ func (r *running) awaitSaid(t *testing.T, text string) {
 
 func (r *running) await(t *testing.T, code int) {
 	t.Helper()
-	select {
-	case got := <-r.ended:
-		if got != code {
-			t.Fatalf("exit code %d, want %d\n%s\n%s", got, code, r.out.String(), r.err.String())
+	harness.Eventually(t, "it ends", func(context.Context) error {
+		select {
+		case got := <-r.ended:
+			if got != code {
+				t.Fatalf("exit code %d, want %d\n%s\n%s", got, code, r.out.String(), r.err.String())
+			}
+			return nil
+		default:
+			return fmt.Errorf("it says %q", r.err.String())
 		}
-	case <-time.After(harness.Patience):
-		t.Fatalf("it does not end: %s", r.err.String())
-	}
+	})
 }
 
 // TestStatusWaitsForAnEvent: it ends with the event that makes the bundle

@@ -2,14 +2,10 @@ package kube
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -64,8 +60,8 @@ type Queue struct {
 func NewQueue(opts QueueOptions) *Queue {
 	setDefault(&opts.Workers, 4)
 	setDefault(&opts.Window, 50*time.Millisecond)
-	setDefault(&opts.MinBackoff, 100*time.Millisecond)
-	setDefault(&opts.MaxBackoff, 2*time.Minute)
+	setDefault(&opts.MinBackoff, DefaultMinBackoff)
+	setDefault(&opts.MaxBackoff, DefaultMaxBackoff)
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
 	}
@@ -109,38 +105,23 @@ func (q *Queue) Len() int { return q.queue.Len() }
 
 // Run reconciles keys until ctx ends and every worker has returned.
 func (q *Queue) Run(ctx context.Context) {
-	var workers sync.WaitGroup
-	for range q.opts.Workers {
-		workers.Go(func() {
-			for q.next(ctx) {
-			}
-		})
+	worker := &Worker[Key]{
+		Queue: q.queue, Do: q.opts.Reconcile, Clock: q.opts.Clock, Defer: q.deferred,
+		LogOf: func(key Key) logrus.FieldLogger {
+			return q.opts.Log.WithFields(logrus.Fields{"namespace": key.Namespace, "name": key.Name})
+		},
 	}
-	<-ctx.Done()
-	q.queue.ShutDown()
-	workers.Wait()
+	if q.opts.Observe != nil {
+		worker.Done = func(_ Key, took time.Duration, err error) { q.opts.Observe(took, err) }
+	}
+	worker.Run(ctx, q.opts.Workers)
 }
 
-func (q *Queue) next(ctx context.Context) bool {
-	key, shutdown := q.queue.Get()
-	if shutdown {
-		return false
+func (q *Queue) deferred(key Key, now time.Time) time.Duration {
+	if q.yields(key, now) {
+		return yieldFor
 	}
-	defer q.queue.Done(key)
-	if ctx.Err() != nil {
-		return false
-	}
-	started := q.opts.Clock.Now()
-	if q.yields(key, started) {
-		q.queue.AddAfter(key, yieldFor)
-		return true
-	}
-	recheck, err := q.reconcile(ctx, key)
-	if q.opts.Observe != nil {
-		q.opts.Observe(q.opts.Clock.Since(started), err)
-	}
-	q.after(ctx, key, recheck, err)
-	return true
+	return 0
 }
 
 // yields says whether the key has to wait because of a heavy load; if not, it
@@ -153,46 +134,4 @@ func (q *Queue) yields(key Key, now time.Time) bool {
 	}
 	q.pace.runs(key, now)
 	return false
-}
-
-func (q *Queue) reconcile(ctx context.Context, key Key) (recheck time.Duration, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			q.opts.Log.WithFields(logrus.Fields{"namespace": key.Namespace, "name": key.Name, "stack": string(debug.Stack())}).
-				Error("Reconcile panicked")
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	return q.opts.Reconcile(ctx, key)
-}
-
-// after decides when key runs next.
-func (q *Queue) after(ctx context.Context, key Key, recheck time.Duration, err error) {
-	log := q.opts.Log.WithFields(logrus.Fields{"namespace": key.Namespace, "name": key.Name})
-	var wait *WaitError
-	switch {
-	case err == nil:
-		q.queue.Forget(key)
-		if recheck > 0 {
-			q.queue.AddAfter(key, recheck)
-		}
-	case ctx.Err() != nil:
-		// Stopping: what was cut short is found again at the next start.
-	case errors.As(err, &wait):
-		q.queue.Forget(key)
-		q.queue.AddAfter(key, wait.After)
-	case IsPermanent(err):
-		q.queue.Forget(key)
-		log.WithError(err).Warn("Reconcile needs a change by a user")
-		if recheck > 0 {
-			q.queue.AddAfter(key, recheck)
-		}
-	default:
-		if apierrors.IsConflict(err) {
-			log.WithError(err).Debug("Reconcile read an old state, trying again")
-		} else {
-			log.WithError(err).Warn("Reconcile failed, trying again")
-		}
-		q.queue.AddRateLimited(key)
-	}
 }

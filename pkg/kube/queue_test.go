@@ -144,23 +144,23 @@ func TestQueueCoalescesIntoOneRunPerWindow(t *testing.T) {
 // when they are done it runs.
 func TestQueueYieldsToHeavyLoad(t *testing.T) {
 	load := &Load{}
-	load.Add(1000)
-	h := start(t, QueueOptions{YieldTo: load}, func(context.Context, Key) (time.Duration, error) {
-		if load.Heavy() {
-			t.Error("it runs while the load is heavy")
-		}
-		return 0, nil
-	})
-	h.queue.Coalesce(Key{Name: "a"})
-	h.queue.Wake(Key{Name: "b"})
-	for range 1000 {
+	h := start(t, QueueOptions{YieldTo: load}, func(context.Context, Key) (time.Duration, error) { return 0, nil })
+	key, now := Key{Name: "a"}, time.Now()
+	load.Add(heavyLoad)
+	if !h.queue.yields(key, now) {
+		t.Error("it does not yield to a heavy load")
+	}
+	if h.queue.yields(key, now.Add(maxYield)) {
+		t.Error("it yields for ever")
+	}
+	load.Done()
+	if h.queue.yields(key, now) {
+		t.Error("it yields to a light load")
+	}
+	load.Add(1)
+	h.queue.Wake(key)
+	for range heavyLoad {
 		load.Done()
 	}
-	for range 2 {
-		select {
-		case <-h.runs:
-		case <-time.After(10 * time.Second):
-			t.Fatal("it does not run after the load has gone")
-		}
-	}
+	h.wantRun("a")
 }

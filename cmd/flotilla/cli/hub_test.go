@@ -67,8 +67,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestErrorsSayWhatToDo: what the hub answers is passed on, with the next step.
-func TestErrorsSayWhatToDo(t *testing.T) {
+// TestErrorsNameTheNextStep: what the hub answers is passed on, with the next step.
+func TestErrorsNameTheNextStep(t *testing.T) {
 	s := &session{namespace: "ws", config: &rest.Config{Host: "https://hub"}}
 	bundles := schema.GroupResource{Group: "fleet.cattle.io", Resource: "bundles"}
 	ref := reference{kindBundle, "web"}

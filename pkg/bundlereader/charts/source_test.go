@@ -205,11 +205,11 @@ func TestAddressesInTheIndex(t *testing.T) {
 	other := newServer(t)
 	other.serve("/elsewhere/web.tgz", web(t, "3.0.0"))
 	for _, tc := range []struct{ address, want string }{
-		{"charts/web.tgz", "1.0.0"}, {"/root/web.tgz", "2.0.0"}, {other.URL + "/elsewhere/web.tgz", "3.0.0"},
+		{"charts/web.tgz", "1.0.0"}, {"/top/web.tgz", "2.0.0"}, {other.URL + "/elsewhere/web.tgz", "3.0.0"},
 	} {
 		s := newServer(t)
 		s.serve("/sub/charts/web.tgz", web(t, "1.0.0"))
-		s.serve("/root/web.tgz", web(t, "2.0.0"))
+		s.serve("/top/web.tgz", web(t, "2.0.0"))
 		s.serve("/sub/index.yaml", []byte("apiVersion: v1\nentries:\n  web:\n  - version: "+tc.want+"\n    urls: ["+tc.address+"]\n"))
 		if got := version(t, newSource(t), ref{Chart: "web", Repo: s.URL + "/sub"}); got != tc.want {
 			t.Errorf("%s gives %s, want %s", tc.address, got, tc.want)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,7 +34,7 @@ func (c *controller) act(ctx context.Context, b *book, plan rollout.Plan) error 
 	if err := c.ensureContent(ctx, b); err != nil {
 		return err
 	}
-	return c.each(ctx, len(steps), func(i int) error {
+	return c.requests.Write(ctx, len(steps), func(i int) error {
 		err := c.write(ctx, b, steps[i])
 		if err != nil {
 			// What it was planned from may be what was wrong.
@@ -43,30 +42,6 @@ func (c *controller) act(ctx context.Context, b *book, plan rollout.Plan) error 
 		}
 		return err
 	})
-}
-
-// each runs f for every index below n, as many at once as there are slots. It
-// returns when all have come back; what is still to begin when ctx ends is not
-// begun.
-func (c *controller) each(ctx context.Context, n int, f func(int) error) error {
-	var errs failures
-	var running sync.WaitGroup
-	c.Hub.Load.Add(n)
-	for i := range n {
-		select {
-		case c.slots <- struct{}{}:
-		case <-ctx.Done():
-			c.Hub.Load.Add(i - n)
-			running.Wait()
-			return ctx.Err()
-		}
-		running.Go(func() {
-			defer func() { <-c.slots; c.Hub.Load.Done() }()
-			errs.add(f(i))
-		})
-	}
-	running.Wait()
-	return errs.join()
 }
 
 // ensureFinalizer makes sure that the bundle's deletion will be seen before
@@ -217,7 +192,7 @@ func (c *controller) restoreValues(ctx context.Context, b *book, plan rollout.Pl
 			missing = append(missing, i)
 		}
 	}
-	return c.each(ctx, len(missing), func(n int) error {
+	return c.requests.Write(ctx, len(missing), func(n int) error {
 		i := missing[n]
 		if err := c.writeValues(ctx, b, i, b.targets[i].Existing); err != nil {
 			return fmt.Errorf("restoring values for cluster %s: %w", b.entries[i].id, err)
@@ -243,33 +218,4 @@ func valuesSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, values []byte) *c
 		Type: names.SecretTypeDeployment,
 		Data: data,
 	}
-}
-
-// failures collects errors from writers that run side by side. It keeps the
-// first few: a fleet that is away must not make a message as long as itself.
-type failures struct {
-	mu    sync.Mutex
-	errs  []error
-	total int
-}
-
-const maxFailures = 5
-
-func (f *failures) add(err error) {
-	if err == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.total++
-	if len(f.errs) < maxFailures {
-		f.errs = append(f.errs, err)
-	}
-}
-
-func (f *failures) join() error {
-	if f.total > len(f.errs) {
-		return errors.Join(append(f.errs, fmt.Errorf("and %d more clusters", f.total-len(f.errs)))...)
-	}
-	return errors.Join(f.errs...)
 }

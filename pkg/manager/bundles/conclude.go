@@ -1,10 +1,7 @@
 package bundles
 
 import (
-	"context"
 	"errors"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -33,7 +30,7 @@ func (c *controller) conclude(key kube.Key, b *book, plan rollout.Plan, err erro
 	if plan.Problem != "" {
 		o.problems = append(o.problems, plan.Problem)
 	}
-	if err != nil && !isConflict(err) {
+	if err != nil && !kube.IsPassing(err) && !errors.Is(err, errChanged) {
 		o.err = err.Error()
 	}
 	c.rollups.conclude(key, o)
@@ -101,10 +98,4 @@ func (b *book) settle(plan rollout.Plan, err error) {
 			b.targets[i].Settled, b.targets[i].Existing = true, nil
 		}
 	}
-}
-
-// isConflict says whether a write found an object changed: the retry that is
-// on its way settles it, nobody needs to know.
-func isConflict(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, context.Canceled) || errors.Is(err, errChanged)
 }

@@ -58,9 +58,8 @@ type controller struct {
 	// when what its deployments say has.
 	targets, status *kube.Queue
 	// marks are the clusters that have to be looked at again, by bundle.
-	marks *kube.Marks[part]
-	// slots bounds the writes that are under way.
-	slots chan struct{}
+	marks    *kube.Marks[part]
+	requests *kube.Requests
 
 	rollups *rollups
 	told    kube.Echoes[fleet.BundleStatus]
@@ -92,7 +91,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		namespaces:  deps.Hub.Namespaces.Cache(),
 		marks:       kube.NewMarks[part](),
 		rollups:     newRollups(),
-		slots:       make(chan struct{}, max(deps.Parallel, 1)),
+		requests:    kube.NewRequests(deps.Parallel, &deps.Hub.Load),
 		books:       map[kube.Key]*book{},
 		groupUsers:  map[kube.Key]bool{},
 		index:       targeting.NewClusters(),

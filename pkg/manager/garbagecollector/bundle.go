@@ -223,7 +223,7 @@ func (l *ledger) book(j ownership.Judgement) {
 func (c *controller) carryOut(ctx context.Context, b *batch, j ownership.Judgement) error {
 	c.noteOrphans(b, j)
 	errDelete := c.deleteDeployments(ctx, b, j.Delete)
-	errAdopt := c.each(len(j.Adopt), func(i int) error {
+	errAdopt := c.requests.Write(ctx, len(j.Adopt), func(i int) error {
 		return c.releaseDeployment(ctx, j.Adopt[i].Deployment, ownership.ReasonAdopted)
 	})
 	if errDelete != nil {
@@ -236,7 +236,7 @@ func (c *controller) deleteDeployments(ctx context.Context, b *batch, candidates
 	if len(candidates) == 0 {
 		return nil
 	}
-	err := c.each(len(candidates), func(i int) error { return c.deleteDeployment(ctx, b, candidates[i]) })
+	err := c.requests.Write(ctx, len(candidates), func(i int) error { return c.deleteDeployment(ctx, b, candidates[i]) })
 	c.Log.WithFields(logrus.Fields{
 		"bundle": b.key.String(), "deployments": len(candidates), "clusters": clusterNames(candidates), "reason": string(candidates[0].Reason),
 	}).Info("Deleted deployments")

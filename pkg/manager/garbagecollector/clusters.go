@@ -86,7 +86,7 @@ func (c *controller) dropDeployments(ctx context.Context, namespace string) erro
 	if err != nil {
 		return fmt.Errorf("listing deployments: %w", err)
 	}
-	return c.each(len(list.Items), func(i int) error { return c.dropDeployment(ctx, &list.Items[i]) })
+	return c.requests.Write(ctx, len(list.Items), func(i int) error { return c.dropDeployment(ctx, &list.Items[i]) })
 }
 
 func (c *controller) dropDeployment(ctx context.Context, bd *fleet.BundleDeployment) error {

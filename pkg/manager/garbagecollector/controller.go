@@ -70,9 +70,8 @@ type controller struct {
 	// started says that everything that was there at the start is in the graph.
 	started atomic.Bool
 
-	queue *taskQueue
-	// slots bound how many requests run at once, whoever makes them.
-	slots chan struct{}
+	queue    *taskQueue
+	requests *kube.Requests
 
 	ledgers    *ledgers
 	folders    *folders
@@ -102,7 +101,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		metadata:   metadata.NewForConfigOrDie(hub.Config),
 		feed:       newFeed(),
 		graph:      ownership.NewGraph(),
-		slots:      make(chan struct{}, max(deps.Parallel, 1)),
+		requests:   kube.NewRequests(deps.Parallel, &hub.Load),
 		ledgers:    newLedgers(),
 		folders:    newFolders(),
 		departures: newDepartures(),
@@ -112,21 +111,29 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	hub.GitRepoRestrictions.Cache()
 	hub.Policies.Cache()
 	c.lists = newSharedLists(c.listClusters)
-	c.queue = c.tasks()
+	c.queue = newTaskQueue(newLanes(c.Clock.Now))
 	c.bundleReports = c.reports("gc-bundle-reports", c.reportBundle)
 	c.repoReports = c.reports("gc-gitrepo-reports", c.reportRepo)
 	c.wake()
 	return c.run
 }
 
-func (c *controller) tasks() *taskQueue {
-	q := newTaskQueue(newLanes(c.Clock.Now))
-	q.do, q.log, q.now = c.do, c.Log, c.Clock.Now
-	q.observe = map[taskKind]func(time.Duration, error){}
+// worker does the tasks.
+func (c *controller) worker() *kube.Worker[task] {
+	observe := map[taskKind]func(time.Duration, error){}
 	for kind := taskBundle; kind <= taskSecret; kind++ {
-		q.observe[kind] = c.Observe(kind.String())
+		observe[kind] = c.Observe(kind.String())
 	}
-	return q
+	return &kube.Worker[task]{
+		Queue: c.queue.queue, Do: c.do, Clock: c.Clock,
+		LogOf: func(t task) logrus.FieldLogger {
+			return c.Log.WithFields(logrus.Fields{"controller": t.kind.String(), "namespace": t.key.Namespace, "name": t.key.Name})
+		},
+		Done: func(t task, took time.Duration, err error) {
+			observe[t.kind](took, err)
+			c.queue.ended(t, err)
+		},
+	}
 }
 
 func (c *controller) reports(name string, reconcile kube.Reconcile) *kube.Queue {
@@ -147,7 +154,7 @@ func (c *controller) run(ctx context.Context) {
 	}
 	var running sync.WaitGroup
 	running.Go(func() { c.write(ctx) })
-	running.Go(func() { c.queue.run(ctx, max(c.Parallel, 1)) })
+	running.Go(func() { c.worker().Run(ctx, max(c.Parallel, 1)) })
 	running.Go(func() { c.bundleReports.Run(ctx) })
 	running.Go(func() { c.repoReports.Run(ctx) })
 	running.Wait()

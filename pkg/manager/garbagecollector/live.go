@@ -51,7 +51,7 @@ func (c *controller) liveClusters(ctx context.Context, wanted map[kube.Key]bool)
 // getClusters reads each of the clusters.
 func (c *controller) getClusters(ctx context.Context, keys []kube.Key, found map[kube.Key]*fleet.Cluster) error {
 	var mu sync.Mutex
-	return c.each(len(keys), func(i int) error {
+	return c.requests.Read(ctx, len(keys), func(i int) error {
 		cluster, err := optional(c.Hub.Clusters.Get(ctx, keys[i].Namespace, keys[i].Name))
 		if err != nil {
 			return fmt.Errorf("confirming cluster: %w", err)

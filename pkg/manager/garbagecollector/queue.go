@@ -1,15 +1,9 @@
 package garbagecollector
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/sirupsen/logrus"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -65,27 +59,16 @@ func taskOf(kind taskKind, id ownership.ID) task {
 	return task{kind, kube.Key{Namespace: id.Namespace(), Name: id.Name()}}
 }
 
-// Back-off of tasks that fail: it doubles with each failure in a row.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 2 * time.Minute
-)
-
 // taskQueue hands out tasks by priority, and in their order within one.
 type taskQueue struct {
 	lanes *lanes
 	queue workqueue.TypedRateLimitingInterface[task]
-	do    func(context.Context, task) (time.Duration, error)
-	log   logrus.FieldLogger
-	// observe is told of every run of a task.
-	observe map[taskKind]func(time.Duration, error)
-	now     func() time.Time
 }
 
 func newTaskQueue(l *lanes) *taskQueue {
 	plain := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[task]{Name: "gc", Queue: l})
 	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[task]{Name: "gc", Queue: plain})
-	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[task](minBackoff, maxBackoff)
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[task](kube.DefaultMinBackoff, kube.DefaultMaxBackoff)
 	return &taskQueue{
 		lanes: l,
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[task]{Name: "gc", DelayingQueue: delaying}),
@@ -98,81 +81,12 @@ func (q *taskQueue) add(t task, p ownership.Priority) {
 	q.queue.Add(t)
 }
 
-// run does tasks until ctx ends and every worker has returned.
-func (q *taskQueue) run(ctx context.Context, workers int) {
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for q.next(ctx) {
-			}
-		})
-	}
-	<-ctx.Done()
-	q.queue.ShutDown()
-	running.Wait()
-}
-
-func (q *taskQueue) next(ctx context.Context) bool {
-	t, shutdown := q.queue.Get()
-	if shutdown {
-		return false
-	}
-	defer q.queue.Done(t)
-	if ctx.Err() != nil {
-		return false
-	}
-	urgency := q.lanes.taken(t)
-	started := q.now()
-	again, err := q.try(ctx, t)
-	q.observe[t.kind](q.now().Sub(started), err)
-	if err != nil {
+// ended notes that a task was done. One that failed comes back as urgent as it
+// was.
+func (q *taskQueue) ended(t task, err error) {
+	if urgency := q.lanes.taken(t); err != nil {
 		q.lanes.keep(t, urgency)
 	}
-	q.after(ctx, t, again, err)
-	return true
-}
-
-func (q *taskQueue) try(ctx context.Context, t task) (again time.Duration, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			q.logOf(t).WithField("stack", string(debug.Stack())).Error("Task panicked")
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	return q.do(ctx, t)
-}
-
-// after decides when the task is done again.
-func (q *taskQueue) after(ctx context.Context, t task, again time.Duration, err error) {
-	var wait *kube.WaitError
-	switch {
-	case err == nil:
-		q.queue.Forget(t)
-		if again > 0 {
-			q.queue.AddAfter(t, again)
-		}
-	case ctx.Err() != nil:
-		// Stopping: what was cut short is found again at the next start.
-	case errors.As(err, &wait):
-		q.queue.Forget(t)
-		q.queue.AddAfter(t, wait.After)
-	default:
-		if seconds, asked := apierrors.SuggestsClientDelay(err); asked && seconds > 0 {
-			q.logOf(t).WithError(err).Warn("The API server asks to wait")
-			q.queue.AddAfter(t, time.Duration(seconds)*time.Second)
-			return
-		}
-		if apierrors.IsConflict(err) {
-			q.logOf(t).WithError(err).Debug("Decided on an old state, trying again")
-		} else {
-			q.logOf(t).WithError(err).Warn("Task failed, trying again")
-		}
-		q.queue.AddRateLimited(t)
-	}
-}
-
-func (q *taskQueue) logOf(t task) logrus.FieldLogger {
-	return q.log.WithFields(logrus.Fields{"controller": t.kind.String(), "namespace": t.key.Namespace, "name": t.key.Name})
 }
 
 // lanes keeps waiting tasks by priority. It is the storage of a workqueue,

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/ownership"
@@ -73,14 +74,15 @@ func startQueue(t *testing.T, workers int, do func(task) (time.Duration, error))
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	q := newTaskQueue(newLanes(time.Now))
-	q.log, q.now, q.observe = log, time.Now, map[taskKind]func(time.Duration, error){}
-	for kind := taskBundle; kind <= taskSecret; kind++ {
-		q.observe[kind] = func(time.Duration, error) {}
+	worker := &kube.Worker[task]{
+		Queue: q.queue, Clock: clock.RealClock{},
+		Do:    func(_ context.Context, x task) (time.Duration, error) { return do(x) },
+		LogOf: func(task) logrus.FieldLogger { return log },
+		Done:  func(x task, _ time.Duration, err error) { q.ended(x, err) },
 	}
-	q.do = func(_ context.Context, x task) (time.Duration, error) { return do(x) }
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { q.run(ctx, workers) })
+	running.Go(func() { worker.Run(ctx, workers) })
 	t.Cleanup(func() { cancel(); running.Wait() })
 	return q
 }

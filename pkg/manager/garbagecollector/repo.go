@@ -109,7 +109,7 @@ func (c *controller) collectBundles(
 		return j, err
 	}
 	j = ownership.JudgeBundles(owner, bundles)
-	return j, c.each(len(j.Delete), func(i int) error { return c.deleteBundle(ctx, id, j.Delete[i]) })
+	return j, c.requests.Write(ctx, len(j.Delete), func(i int) error { return c.deleteBundle(ctx, id, j.Delete[i]) })
 }
 
 func (c *controller) bundlesOf(id ownership.ID) ([]*fleet.Bundle, error) {

@@ -2,7 +2,6 @@ package gitrepos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -84,7 +83,7 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) status.GitRepoFact
 	if o.fetchErr != nil {
 		facts.Fetch, facts.FetchStalled = fetchProblem(o.fetchErr)
 	}
-	if o.writeErr != nil && !isConflict(o.writeErr) {
+	if o.writeErr != nil && !kube.IsPassing(o.writeErr) {
 		facts.WriteErr = o.writeErr.Error()
 	}
 	return facts
@@ -95,12 +94,6 @@ func (c *controller) rollUp(repos []kube.Key) {
 	for _, repo := range repos {
 		c.status.Coalesce(repo)
 	}
-}
-
-// isConflict says whether a write found an object changed: the retry that is
-// on its way settles it, nobody needs to know.
-func isConflict(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, context.Canceled)
 }
 
 // fetchProblem says what the fetch found wrong, and whether a user has to act.
