@@ -9,6 +9,7 @@ import (
 
 	lassocache "github.com/rancher/lasso/pkg/cache"
 	"github.com/rancher/lasso/pkg/client"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
@@ -61,6 +62,9 @@ func NewScheme() (*runtime.Scheme, error) {
 	}
 	if err := fleet.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("registering %s: %w", fleet.SchemeGroupVersion, err)
+	}
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering the metadata of objects: %w", err)
 	}
 	return scheme, nil
 }

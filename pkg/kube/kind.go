@@ -139,11 +139,10 @@ func (k *Kind[T, L]) List(ctx context.Context, namespace string, selector labels
 	return list, err
 }
 
-// Create posts obj and returns what the API server made of it.
+// Create posts obj and returns it with the metadata that the API server gave
+// it. What the API server made of the rest comes with the watch.
 func (k *Kind[T, L]) Create(ctx context.Context, obj T) (T, error) {
-	created := k.newObject()
-	err := k.client.Create(ctx, obj.GetNamespace(), obj, created, metav1.CreateOptions{})
-	return created, err
+	return answered(k.request("POST", obj).Body(obj).Do(ctx), obj)
 }
 
 // Patch writes the difference between before and after, leaving status out,
@@ -154,8 +153,8 @@ func (k *Kind[T, L]) Patch(ctx context.Context, before, after T) (bool, error) {
 	return changed, err
 }
 
-// Change is Patch that returns the object as it is then: before, if there is
-// no difference.
+// Change is Patch that returns the object as it is then: after with the
+// metadata that the API server gave it, or before, if there is no difference.
 func (k *Kind[T, L]) Change(ctx context.Context, before, after T) (T, error) {
 	written, _, err := k.patch(ctx, before, after, "")
 	return written, err
@@ -167,8 +166,8 @@ func (k *Kind[T, L]) PatchStatus(ctx context.Context, before, after T) (bool, er
 	return changed, err
 }
 
-// ChangeStatus is PatchStatus that returns the object as it is then: before,
-// if there is no difference.
+// ChangeStatus is PatchStatus that returns the object as it is then, as Change
+// does.
 func (k *Kind[T, L]) ChangeStatus(ctx context.Context, before, after T) (T, error) {
 	written, _, err := k.patch(ctx, before, after, "status")
 	return written, err
@@ -183,9 +182,8 @@ func (k *Kind[T, L]) patch(ctx context.Context, before, after T, subresource str
 	if subresource != "" {
 		sub = []string{subresource}
 	}
-	written := k.newObject()
-	err = k.client.Patch(ctx, before.GetNamespace(), before.GetName(), types.MergePatchType, data,
-		written, metav1.PatchOptions{}, sub...)
+	request := k.request("PATCH", before).Name(before.GetName()).SubResource(sub...)
+	written, err := answered(request.SetHeader("Content-Type", string(types.MergePatchType)).Body(data).Do(ctx), after)
 	return written, true, err
 }
 
