@@ -148,6 +148,70 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// What a write returns is what was sent, with the metadata that it has from then on: the next write goes by it.
+func TestWritesReturnTheMetadata(t *testing.T) {
+	workspace := env.Workspace(t)
+	sent := &fleet.Bundle{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "b", Labels: map[string]string{"a": "1"}}}
+	made, err := env.Bundles.Create(t.Context(), sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.UID == "" || made.ResourceVersion == "" || made.Generation != 1 || made.CreationTimestamp.IsZero() || made.Labels["a"] != "1" {
+		t.Errorf("made %+v", made.ObjectMeta)
+	}
+	if sent.UID != "" {
+		t.Error("what was sent has changed")
+	}
+	paused := made.DeepCopy()
+	paused.Spec.Paused = true
+	changed, err := env.Bundles.Change(t.Context(), made, paused)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := changed.DeepCopy()
+	ready.Status.Summary.Ready = 3
+	reported, err := env.Bundles.ChangeStatus(t.Context(), changed, ready)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := env.Bundles.Get(t.Context(), workspace, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed.Generation != 2 || !changed.Spec.Paused || reported.Status.Summary.Ready != 3 ||
+		reported.ResourceVersion != stored.ResourceVersion || reported.UID != stored.UID || stored.Status.Summary.Ready != 3 || !stored.Spec.Paused {
+		t.Errorf("changed %+v, reported %+v, stored %+v", changed, reported, stored)
+	}
+}
+
+// What the API server refuses is said in its words.
+func TestRefusedWritesSayWhy(t *testing.T) {
+	workspace := env.Workspace(t)
+	b := &fleet.Bundle{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "b"}}
+	made, err := env.Bundles.Create(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Bundles.Create(t.Context(), b); !apierrors.IsAlreadyExists(err) {
+		t.Errorf("made twice: %v", err)
+	}
+	paused := made.DeepCopy()
+	paused.Spec.Paused = true
+	if _, err := env.Bundles.Change(t.Context(), made, paused); err != nil {
+		t.Fatal(err)
+	}
+	again := made.DeepCopy()
+	again.Spec.ServiceAccount = "a"
+	if _, err := env.Bundles.Change(t.Context(), made, again); !apierrors.IsConflict(err) {
+		t.Errorf("changed as it was before: %v", err)
+	}
+	invalid := &fleet.Bundle{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "c"}}
+	invalid.Spec.TargetCustomizationMode = "Sometimes"
+	if _, err := env.Bundles.Create(t.Context(), invalid); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "Sometimes") {
+		t.Errorf("made though not valid: %v", err)
+	}
+}
+
 // Columns are what kubectl get prints.
 func TestColumns(t *testing.T) {
 	workspace := env.Workspace(t)

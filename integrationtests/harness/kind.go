@@ -28,7 +28,12 @@ func (k Kind[T, L]) Make(t testing.TB, obj T) T {
 	if err != nil {
 		t.Fatalf("creating %s %s: %v", k.Resource.GVK.Kind, KeyOf(obj), err)
 	}
-	return made
+	// With what the API server made of it.
+	stored, err := k.Get(t.Context(), made.GetNamespace(), made.GetName())
+	if err != nil {
+		t.Fatalf("reading %s %s: %v", k.Resource.GVK.Kind, KeyOf(made), err)
+	}
+	return stored
 }
 
 // Edit changes the object as it is now, again if somebody else changed it meanwhile.
