@@ -41,18 +41,20 @@ func (m *process) whileLeading(ctx context.Context, f func(context.Context) erro
 	defer release()
 	led := &leadership{f: f, stop: ctx, release: release, result: make(chan error, 1)}
 	defer context.AfterFunc(ctx, led.giveUp)()
+	identity := host + "_" + string(uuid.NewUUID())
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: leaseName,
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Name: leaseName, Namespace: m.Namespace},
 			Client:     &rewind{LeasesGetter: m.conn.Kubernetes.CoordinationV1(), found: func() { end(errRewound) }},
-			LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
+			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: led.lead,
 			OnStoppedLeading: func() { m.log.Info("Stopped leading") },
+			OnNewLeader:      func(leader string) { m.ready.waits(leader != identity) },
 		},
 	})
 	if err != nil {

@@ -47,14 +47,21 @@ func (m *metrics) observe(controller string) func(time.Duration, error) {
 	}
 }
 
-// readiness says whether the manager can decide anything yet.
-type readiness struct{ synced atomic.Pointer[func() bool] }
+// readiness says whether the manager is of use: whether it can decide, or
+// could as soon as the replica that leads goes.
+type readiness struct {
+	synced  atomic.Pointer[func() bool]
+	standby atomic.Bool
+}
 
 func (r *readiness) set(synced func() bool) { r.synced.Store(&synced) }
 
+// waits notes whether another replica leads.
+func (r *readiness) waits(standby bool) { r.standby.Store(standby) }
+
 func (r *readiness) ready() bool {
 	synced := r.synced.Load()
-	return synced != nil && (*synced)()
+	return r.standby.Load() || synced != nil && (*synced)()
 }
 
 // handler answers /metrics, /healthz and /readyz, and on request what serves
@@ -65,7 +72,7 @@ func (m *process) handler() http.Handler {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !m.ready.ready() {
-			http.Error(w, "caches are not synced, or another replica leads", http.StatusServiceUnavailable)
+			http.Error(w, "caches are not synced, and nobody else leads", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))

@@ -1,0 +1,346 @@
+package charts
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+type values = map[string]any
+
+// joining is what `flotilla join` gives.
+func joining(more values) values {
+	v := values{"apiServerURL": "https://hub.example.com:6443", "token": "a.b.c", "tokenName": "t", "clusterNamespace": "fleet-default"}
+	for key, value := range more {
+		v[key] = value
+	}
+	return v
+}
+
+// matrix is the values that each chart is looked at with.
+func matrix() map[string]map[string]values {
+	everything := values{
+		"podAnnotations": values{"a": "b"}, "podLabels": values{"c": "d"}, "nodeSelector": values{"disk": "fast"},
+		"tolerations": []any{values{"key": "x", "operator": "Exists"}}, "priorityClassName": "system-cluster-critical",
+		"extraEnv":         []any{values{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}},
+		"imagePullSecrets": []any{values{"name": "pull"}}, "logLevel": "debug",
+		"image":    values{"registry": "registry.example.com/x/", "digest": "sha256:" + strings.Repeat("a", 64)},
+		"affinity": values{"nodeAffinity": values{}}, "resources": values{"limits": values{"memory": "512Mi"}},
+		"networkPolicy": values{"enabled": true, "egressPorts": []any{53, 443}, "metricsFrom": []any{values{"namespaceSelector": values{}}}},
+	}
+	with := func(more values) values {
+		all := values{}
+		for _, part := range []values{everything, more} {
+			for key, value := range part {
+				all[key] = value
+			}
+		}
+		return all
+	}
+	return map[string]map[string]values{
+		Manager: {
+			"defaults": nil,
+			"everything": with(values{
+				"apiServer": values{"url": "https://hub:6443", "caBundle": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"},
+				"metrics":   values{"serviceMonitor": values{"enabled": true}, "rules": values{"enabled": true}, "dashboard": values{"enabled": true}},
+				"replicas":  3, "debugEndpoints": true, "registration": values{"maxTokenTTL": "24h", "ignoreLabels": true},
+			}),
+			"alone": {"replicas": 1, "crds": values{"enabled": false}, "workspaces": []any{}, "networkPolicy": values{"enabled": false},
+				"admissionPolicy": values{"enabled": false}, "resources": values{"limits": values{"memory": nil}}},
+		},
+		Agent: {
+			"defaults":   joining(nil),
+			"everything": joining(with(values{"hostNetwork": true, "labels": values{"env": "prod"}, "clientID": "me", "metrics": values{"serviceMonitor": values{"enabled": true}}})),
+			"few rights": joining(values{"rbac": values{"rules": []any{}}, "networkPolicy": values{"enabled": false}}),
+		},
+		CRDs: {"defaults": nil},
+	}
+}
+
+func TestLint(t *testing.T) {
+	for name, cases := range matrix() {
+		dir, err := Dir(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for which, vals := range cases {
+			result := lint.AllWithKubeVersion(dir, vals, names.NamespaceSystem, nil)
+			for _, message := range result.Messages {
+				if message.Severity > support.InfoSev {
+					t.Errorf("%s, %s: %s", name, which, message)
+				}
+			}
+		}
+	}
+}
+
+// Every pod keeps to the restricted Pod Security Standard, has probes, limits, and what its limits imply.
+func TestPodsAreRestricted(t *testing.T) {
+	for name, cases := range matrix() {
+		for which, vals := range cases {
+			for _, deployment := range deploymentsOf(t, name, vals) {
+				where := name + ", " + which
+				checkPod(t, where, deployment)
+			}
+		}
+	}
+}
+
+func checkPod(t *testing.T, where string, deployment *appsv1.Deployment) {
+	t.Helper()
+	pod := deployment.Spec.Template.Spec
+	is := func(b *bool, want bool) bool { return b != nil && *b == want }
+	if c := pod.SecurityContext; c == nil || !is(c.RunAsNonRoot, true) || c.SeccompProfile == nil || c.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("%s: the pod's security context is %v", where, c)
+	}
+	for _, container := range pod.Containers {
+		c := container.SecurityContext
+		if c == nil || !is(c.AllowPrivilegeEscalation, false) || !is(c.ReadOnlyRootFilesystem, true) || fmt.Sprint(c.Capabilities.Drop) != "[ALL]" {
+			t.Errorf("%s: the container's security context is %v", where, c)
+		}
+		if container.LivenessProbe == nil || container.ReadinessProbe == nil || container.ReadinessProbe.HTTPGet.Path != "/readyz" {
+			t.Errorf("%s: probes are missing", where)
+		}
+		limit, limited := container.Resources.Limits[corev1.ResourceMemory]
+		memory := ""
+		for _, env := range container.Env {
+			if env.Name == "GOMEMLIMIT" {
+				memory = env.Value
+			}
+		}
+		want := ""
+		if limited {
+			want = fmt.Sprintf("%dMiB", limit.Value()*9/10>>20)
+		}
+		if memory != want {
+			t.Errorf("%s: GOMEMLIMIT is %q, want %q", where, memory, want)
+		}
+		if strings.Contains(container.Image, " ") || !strings.ContainsAny(container.Image, ":@") {
+			t.Errorf("%s: image %q", where, container.Image)
+		}
+	}
+}
+
+func deploymentsOf(t *testing.T, name string, vals values) []*appsv1.Deployment {
+	t.Helper()
+	var deployments []*appsv1.Deployment
+	for _, object := range render(t, name, vals).Objects {
+		if object.GetKind() != "Deployment" {
+			continue
+		}
+		deployment := &appsv1.Deployment{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, deployment, true); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		deployments = append(deployments, deployment)
+	}
+	return deployments
+}
+
+func render(t *testing.T, name string, vals values) Rendered {
+	t.Helper()
+	rendered, err := Render(name, vals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rendered
+}
+
+func find(t *testing.T, objects []*unstructured.Unstructured, kind, name string) *unstructured.Unstructured {
+	t.Helper()
+	for _, object := range objects {
+		if object.GetKind() == kind && object.GetName() == name {
+			return object
+		}
+	}
+	t.Fatalf("there is no %s %s", kind, name)
+	return nil
+}
+
+func TestSchemaRefusesWrongValues(t *testing.T) {
+	for name, cases := range map[string]map[string]values{
+		Manager: {
+			"unknown":            {"replica": 2},
+			"unknown below":      {"git": values{"timeout": "1s"}},
+			"replicas":           {"replicas": 0},
+			"not a number":       {"replicas": "two"},
+			"not a duration":     {"contentGrace": "1 day"},
+			"not https":          {"apiServer": values{"url": "http://hub"}},
+			"not PEM":            {"apiServer": values{"caBundle": "LS0tLS1CRUdJTg=="}},
+			"share above all":    {"pruneBrake": values{"percent": 101}},
+			"not a level":        {"logLevel": "loud"},
+			"not a namespace":    {"workspaces": []any{"Fleet"}},
+			"not a digest":       {"image": values{"digest": "sha256:x"}},
+			"not a quantity":     {"resources": values{"limits": values{"memory": "much"}}},
+			"runbooks elsewhere": {"runbookURL": "runbooks"},
+		},
+		Agent: {
+			"nothing":       {},
+			"no token":      joining(values{"token": ""}),
+			"not a token":   joining(values{"token": "abc"}),
+			"no workspace":  joining(values{"clusterNamespace": ""}),
+			"not https":     joining(values{"apiServerURL": "hub:6443"}),
+			"unknown":       joining(values{"cluster": "x"}),
+			"label numbers": joining(values{"labels": values{"a": 1}}),
+			"long id":       joining(values{"clientID": strings.Repeat("x", 254)}),
+		},
+	} {
+		for which, vals := range cases {
+			if _, err := Render(name, vals); err == nil {
+				t.Errorf("%s: %s was taken", name, which)
+			} else if !strings.Contains(err.Error(), "schema") {
+				t.Errorf("%s: %s failed by something else: %v", name, which, err)
+			}
+		}
+	}
+}
+
+// Every value is in the schema, so that none can be written wrong without a word.
+func TestSchemaKnowsEveryValue(t *testing.T) {
+	for _, name := range []string{Manager, Agent} {
+		chart, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var schema values
+		if err := json.Unmarshal(chart.Schema, &schema); err != nil {
+			t.Fatal(err)
+		}
+		known, ok := schema["properties"].(values)
+		if !ok || schema["additionalProperties"] != false {
+			t.Fatalf("%s: the schema is open", name)
+		}
+		for key := range chart.Values {
+			if known[key] == nil {
+				t.Errorf("%s: value %s is not in the schema", name, key)
+			}
+		}
+	}
+}
+
+// Uninstalling takes away neither definitions nor workspaces: with them would go Clusters, and with those the access of agents.
+func TestUninstallKeepsWhatMatters(t *testing.T) {
+	for _, object := range render(t, Manager, nil).Objects {
+		switch object.GetKind() {
+		case "CustomResourceDefinition", "Namespace":
+			if object.GetAnnotations()[names.AnnotationResourcePolicy] != names.ResourcePolicyKeep {
+				t.Errorf("%s %s would be uninstalled", object.GetKind(), object.GetName())
+			}
+		}
+	}
+}
+
+// Every alert has a runbook of its name, every runbook an alert, and asks for metrics that are documented.
+func TestAlertsHaveRunbooks(t *testing.T) {
+	objects := render(t, Manager, values{"metrics": values{"rules": values{"enabled": true}}}).Objects
+	rules := find(t, objects, "PrometheusRule", "flotilla-manager")
+	groups, _, err := unstructured.NestedSlice(rules.Object, "spec", "groups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := Dir(Manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := filepath.Join(dir, "..", "..", "docs")
+	metrics, err := os.ReadFile(filepath.Join(docs, "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := map[string]bool{}
+	for _, rule := range groups[0].(values)["rules"].([]any) {
+		alert := rule.(values)
+		url := fmt.Sprint(alert["annotations"].(values)["runbook_url"])
+		linked[filepath.Base(url)] = true
+		text, err := os.ReadFile(filepath.Join(docs, "runbooks", filepath.Base(url)))
+		if err != nil || !strings.HasPrefix(string(text), "# "+fmt.Sprint(alert["alert"])+"\n") {
+			t.Errorf("%s has no runbook: %v", alert["alert"], err)
+		}
+		for _, metric := range metricsIn(fmt.Sprint(alert["expr"])) {
+			if !strings.Contains(string(metrics), metric) {
+				t.Errorf("%s: %s is not in docs/metrics.md", alert["alert"], metric)
+			}
+		}
+	}
+	found, err := os.ReadDir(filepath.Join(docs, "runbooks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range found {
+		if !linked[file.Name()] {
+			t.Errorf("no alert leads to the runbook %s", file.Name())
+		}
+	}
+}
+
+func metricsIn(expression string) []string {
+	var metrics []string
+	for _, word := range strings.FieldsFunc(expression, func(r rune) bool {
+		return r != '_' && (r < 'a' || r > 'z')
+	}) {
+		if strings.HasPrefix(word, "flotilla_") {
+			metrics = append(metrics, strings.TrimSuffix(strings.TrimSuffix(word, "_bucket"), "_count"))
+		}
+	}
+	return metrics
+}
+
+func TestNotesSayWhatToDoNext(t *testing.T) {
+	notes := render(t, Manager, nil).Notes
+	for _, want := range []string{"rollout status deployment/flotilla-manager", "flotilla join --namespace fleet-default", "apiServer.url is not set"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("the notes do not say %q:\n%s", want, notes)
+		}
+	}
+	if notes := render(t, Manager, values{"apiServer": values{"url": "https://hub:6443"}}).Notes; strings.Contains(notes, "is not set") {
+		t.Errorf("the notes miss what is there:\n%s", notes)
+	}
+	if notes := render(t, Agent, joining(nil)).Notes; !strings.Contains(notes, "logs deployment/fleet-agent") {
+		t.Errorf("the notes are %s", notes)
+	}
+}
+
+// The dashboard is JSON, and asks for documented metrics.
+func TestDashboard(t *testing.T) {
+	objects := render(t, Manager, values{"metrics": values{"dashboard": values{"enabled": true}}}).Objects
+	text, _, _ := unstructured.NestedString(find(t, objects, "ConfigMap", "flotilla-manager-dashboard").Object, "data", "flotilla.json")
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	if err := json.Unmarshal([]byte(text), &dashboard); err != nil || len(dashboard.Panels) == 0 {
+		t.Fatalf("no dashboard: %v", err)
+	}
+}
+
+// The manager's role has no way to more than it holds.
+func TestManagerCannotRaiseItself(t *testing.T) {
+	for _, object := range render(t, Manager, nil).Objects {
+		if object.GetKind() != "ClusterRole" && object.GetKind() != "Role" {
+			continue
+		}
+		rules, _, err := unstructured.NestedSlice(object.Object, "rules")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range rules {
+			text := fmt.Sprint(rule)
+			for _, verb := range []string{"*", "bind", "escalate", "impersonate", "approve", "sign"} {
+				if strings.Contains(strings.NewReplacer("[", " ", "]", " ").Replace(text)+" ", " "+verb+" ") {
+					t.Errorf("%s: %s", object.GetName(), text)
+				}
+			}
+		}
+	}
+}
