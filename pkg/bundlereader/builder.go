@@ -59,6 +59,7 @@ func (b *builder) build(ctx context.Context) (*fleet.Bundle, error) {
 	if err := b.addDependencies(ctx); err != nil {
 		return nil, err
 	}
+	b.checkLayout()
 	b.checkManifests()
 	return b.bundle, b.encode()
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ const downloadedCharts = ".chart"
 func (b *builder) addCharts(ctx context.Context) error {
 	fetched := map[ChartRef]bool{}
 	for _, named := range b.namedCharts() {
-		ref := ChartRef{Chart: named.helm.Chart, Repo: named.helm.Repo, Version: named.helm.Version}
+		ref := ChartRef{Chart: named.helm.Chart, Repo: named.helm.Repo, Version: named.helm.Version, Auth: b.options.ChartCredentials.For(b.folder.path)}
 		remote, err := b.isRemote(ref, named.field)
 		if err != nil {
 			return err
@@ -68,10 +69,13 @@ func (b *builder) isRemote(ref ChartRef, field []any) (bool, error) {
 	if ref.Repo != "" {
 		return true, nil
 	}
-	if isURL(ref.Chart) {
+	if hasScheme(ref.Chart) {
 		return true, nil
 	}
 	at := path.Join(b.contents.root, strings.TrimPrefix(ref.Chart, "/"))
+	if !inside(b.contents.root, at) && isElsewhere(ref.Chart) {
+		return true, nil
+	}
 	if !inside(b.contents.root, at) {
 		return false, b.fieldError(fmt.Sprintf("the chart %q is outside of the folder", ref.Chart), field...)
 	}
@@ -79,8 +83,10 @@ func (b *builder) isRemote(ref ChartRef, field []any) (bool, error) {
 	switch {
 	case err == nil:
 		return false, nil
+	case errors.Is(err, fs.ErrNotExist) && isElsewhere(ref.Chart):
+		return true, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return false, b.fieldError(fmt.Sprintf("the chart %q is neither in the folder nor an address that begins with https:// or oci://", ref.Chart), field...)
+		return false, b.fieldError(fmt.Sprintf("the chart %q is neither in the folder nor an address such as https://…, oci://… or git::https://…", ref.Chart), field...)
 	case errors.Is(err, errLink):
 		return false, b.fieldError(err.Error(), field...)
 	default:
@@ -88,9 +94,25 @@ func (b *builder) isRemote(ref ChartRef, field []any) (bool, error) {
 	}
 }
 
+// hasScheme says whether a chart is named by an address that cannot be a folder.
+func hasScheme(s string) bool {
+	return isURL(s) || strings.HasPrefix(s, "ssh://") || forcedForm.MatchString(s)
+}
+
 func isURL(s string) bool {
 	return slices.ContainsFunc([]string{"http://", "https://", "oci://"}, func(scheme string) bool { return strings.HasPrefix(s, scheme) })
 }
+
+var (
+	// forcedForm is an address with the way to fetch it in front: git::https://…
+	forcedForm = regexp.MustCompile(`^[a-z0-9]+::`)
+	// shortForm are addresses without a scheme: on well-known hosts, and the form
+	// of scp.
+	shortForm = regexp.MustCompile(`^(github\.com|gitlab\.com|bitbucket\.org)/[^/]+/[^/]|^[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:[^/:]`)
+)
+
+// isElsewhere says whether what is no folder may be an address.
+func isElsewhere(s string) bool { return hasScheme(s) || shortForm.MatchString(s) }
 
 func (b *builder) addChart(ctx context.Context, ref ChartRef, field []any) error {
 	if b.options.Charts == nil {

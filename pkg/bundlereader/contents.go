@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"syscall"
+	"unicode/utf8"
 )
 
 // contents reads the files of one bundle's folder.
@@ -63,6 +65,9 @@ func (c *contents) dir(ctx context.Context, p place) error {
 		if isHidden(entry.Name()) {
 			continue
 		}
+		if !utf8.ValidString(entry.Name()) {
+			return c.fail(p.real, fmt.Sprintf("the name %q is not UTF-8, so no cluster can be given it; rename it", entry.Name()))
+		}
 		below.real, below.name = path.Join(p.real, entry.Name()), path.Join(p.name, entry.Name())
 		if err := c.entry(ctx, below, entry); err != nil {
 			return err
@@ -105,9 +110,11 @@ func (c *contents) entry(ctx context.Context, at place, entry fs.DirEntry) error
 		}
 		c.files[at.name] = content
 		return nil
-	default:
+	case mode&fs.ModeIrregular != 0:
 		c.report(Finding{Severity: Warning, File: at.real, Message: "it is a submodule, whose content is not read"})
 		return nil
+	default:
+		return c.fail(at.real, "it is neither a file nor a folder")
 	}
 }
 
@@ -142,21 +149,57 @@ func (c *contents) named(name string) (string, []byte, error) {
 	return real, content, err
 }
 
-// read reads a regular file within the limits. A tree that bounds the size of
-// its files says so with EFBIG.
+// read reads a regular file within the limits, and never more than they leave.
+// A tree that bounds the size of its files says so with EFBIG.
 func (c *contents) read(name string) ([]byte, error) {
 	if c.count++; c.count > c.limits.MaxFiles {
 		return nil, c.fail(c.root, fmt.Sprintf("the folder has more than %d files; keep out what is not to be deployed with a %s", c.limits.MaxFiles, ignoreFile))
 	}
-	content, err := fs.ReadFile(c.tree, name)
+	content, err := readUpTo(c.tree, name, c.limits.MaxBytes-c.bytes)
 	tooLarge := errors.Is(err, syscall.EFBIG)
 	if err != nil && !tooLarge {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	if c.bytes += int64(len(content)); tooLarge || c.bytes > c.limits.MaxBytes {
+	if tooLarge {
 		return nil, c.fail(name, fmt.Sprintf("the files of the folder have more than %d bytes; keep out what is not to be deployed with a %s", c.limits.MaxBytes, ignoreFile))
 	}
+	c.bytes += int64(len(content))
 	return content, nil
+}
+
+// readUpTo reads a file; one of more than limit bytes is EFBIG, and is not read
+// to its end.
+func readUpTo(tree fs.FS, name string, limit int64) ([]byte, error) {
+	file, err := tree.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		err = syscall.EFBIG
+	}
+	return content, err
+}
+
+// Folder returns the files below a folder of a tree by their paths from there,
+// without what is hidden or ignored. An error that concerns the folder names
+// the file; what is merely odd is not told.
+func Folder(ctx context.Context, tree fs.FS, dir string, limits Limits) (map[string][]byte, error) {
+	real, info, err := resolve(tree, ".", dir)
+	switch {
+	case err == nil && !info.IsDir(), errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no folder %s", dir)
+	case err != nil:
+		return nil, fmt.Errorf("looking for folder %s: %w", dir, err)
+	}
+	c := &contents{tree: tree, root: real, limits: limits.withDefaults(), report: func(Finding) {}}
+	err = c.load(ctx)
+	var wrong *problem
+	if errors.As(err, &wrong) {
+		return nil, errors.New(wrong.finding.String())
+	}
+	return c.files, err
 }
 
 // fail makes an error that concerns this bundle only.

@@ -62,7 +62,7 @@ func (b *builder) localCharts() []string {
 		add(".")
 	}
 	for _, chart := range named {
-		if chart.helm.Repo == "" && !isURL(chart.helm.Chart) {
+		if chart.helm.Repo == "" && !hasScheme(chart.helm.Chart) {
 			add(path.Clean(strings.TrimPrefix(chart.helm.Chart, "/")))
 		}
 	}
@@ -141,7 +141,9 @@ func (b *builder) addDependency(ctx context.Context, chart chartAt, dep dependen
 	case b.options.Charts == nil:
 		return dep.fail("charts from elsewhere cannot be fetched here")
 	}
-	name, archive, err := b.options.Charts.Archive(ctx, ChartRef{Chart: dep.Name, Repo: dep.Repository, Version: dep.Version})
+	name, archive, err := b.options.Charts.Archive(ctx, ChartRef{
+		Chart: dep.Name, Repo: dep.Repository, Version: dep.Version, Auth: b.options.ChartCredentials.For(b.folder.path),
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

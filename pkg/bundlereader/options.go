@@ -30,7 +30,9 @@ type Options struct {
 
 	// Charts fetches charts that are not in the tree. Without it they are errors.
 	Charts ChartSource
-	Limits Limits
+	// ChartCredentials are what it may show to servers, by folder.
+	ChartCredentials ChartCredentials
+	Limits           Limits
 }
 
 // Limits bound what a commit may take. Zero means the default.
@@ -75,12 +77,15 @@ func (l Limits) withDefaults() Limits {
 
 // ChartRef names a chart that is not in the tree.
 type ChartRef struct {
-	// Chart is the name of a chart in Repo or, without Repo, the URL of an archive.
+	// Chart is the name of a chart in Repo or, without Repo, where a chart is: the
+	// URL of an archive, a chart in a registry, or a folder of a Git repository.
 	Chart string
 	// Repo is the URL of a chart repository: http(s):// or oci://.
 	Repo string
 	// Version is a version or a constraint; empty means the latest.
 	Version string
+	// Auth is what may be shown to servers; nil for nothing.
+	Auth *ChartAuth
 }
 
 // ChartSource fetches charts. Errors name the URL and the cause.

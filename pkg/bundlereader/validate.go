@@ -23,7 +23,7 @@ var releaseName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9](
 // validate reports what an API server would refuse, or could not make sense
 // of, while it is still known in which line it is.
 func (b *builder) validate() {
-	for _, check := range []func(){b.checkName, b.checkMetadata, b.checkMode, b.checkDependsOn, b.checkReleaseNames, b.checkImageScans} {
+	for _, check := range []func(){b.checkName, b.checkMetadata, b.checkMode, b.checkDependsOn, b.checkReleaseNames, b.checkImageScans, b.checkTargets, b.checkPartitions, b.checkDiff} {
 		check()
 	}
 }
@@ -81,22 +81,37 @@ func (b *builder) checkDependsOn() {
 	}
 }
 
-func (b *builder) checkReleaseNames() {
-	check := func(helm *fleet.HelmOptions, field ...any) {
-		if helm == nil || helm.ReleaseName == "" {
-			return
-		}
-		if len(helm.ReleaseName) > maxReleaseName || !releaseName.MatchString(helm.ReleaseName) {
-			b.fault(Error, fmt.Sprintf("a release name has at most %d characters: small letters, digits, dashes and dots", maxReleaseName), append(field, "helm", "releaseName")...)
-		}
-	}
+// placedOptions are options, and where in the file they stand.
+type placedOptions struct {
+	*fleet.BundleDeploymentOptions
+	place []any
+}
+
+// at returns the place of a field below.
+func (p placedOptions) at(field ...any) []any { return append(slices.Clone(p.place), field...) }
+
+// allOptions lists the options of the file: its own, and those of its targets.
+func (b *builder) allOptions() []placedOptions {
 	options := &b.doc.options
-	check(options.Helm)
+	all := []placedOptions{{&options.BundleDeploymentOptions, nil}}
 	for i := range options.Targets {
-		check(options.Targets[i].Helm, "targets", i)
+		all = append(all, placedOptions{&options.Targets[i].BundleDeploymentOptions, []any{"targets", i}})
 	}
 	for i := range options.TargetCustomizations {
-		check(options.TargetCustomizations[i].Helm, "targetCustomizations", i)
+		all = append(all, placedOptions{&options.TargetCustomizations[i].BundleDeploymentOptions, []any{"targetCustomizations", i}})
+	}
+	return all
+}
+
+func (b *builder) checkReleaseNames() {
+	for _, options := range b.allOptions() {
+		helm := options.Helm
+		if helm == nil || helm.ReleaseName == "" {
+			continue
+		}
+		if len(helm.ReleaseName) > maxReleaseName || !releaseName.MatchString(helm.ReleaseName) {
+			b.fault(Error, fmt.Sprintf("a release name has at most %d characters: small letters, digits, dashes and dots", maxReleaseName), options.at("helm", "releaseName")...)
+		}
 	}
 }
 

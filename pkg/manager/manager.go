@@ -104,7 +104,7 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 	if err != nil {
 		return nil, fmt.Errorf("preparing mirrors: %w", err)
 	}
-	chartCache, err := charts.New(filepath.Join(m.DataDir, "charts"))
+	chartCache, err := charts.New(filepath.Join(m.DataDir, "charts"), gitrepos.ChartRepositories{Mirrors: mirrors})
 	if err != nil {
 		return nil, fmt.Errorf("preparing chart cache: %w", err)
 	}

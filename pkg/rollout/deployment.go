@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,6 +37,27 @@ func desired(b *fleet.Bundle, t *Target) *fleet.BundleDeployment {
 	spec.DependsOn = b.Spec.DependsOn
 	spec.CorrectDrift = t.Options.CorrectDrift
 	return bd
+}
+
+// ValuesSecret returns the Secret with the values that belong to a deployment:
+// those of what is staged and, unless the deployment is paused, of what runs.
+func ValuesSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, values []byte) *corev1.Secret {
+	data := map[string][]byte{names.KeyStagedValues: values}
+	if bd.Spec.DeploymentID == bd.Spec.StagedDeploymentID {
+		data[names.KeyValues] = values
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: bd.Name, Namespace: bd.Namespace,
+			Labels: map[string]string{
+				names.LabelInternalSecret:  "true",
+				names.LabelBundleName:      b.Name,
+				names.LabelBundleNamespace: b.Namespace,
+			},
+		},
+		Type: names.SecretTypeDeployment,
+		Data: data,
+	}
 }
 
 // differs says whether the target's deployment is other than desired. It gives

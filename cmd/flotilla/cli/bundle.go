@@ -8,22 +8,90 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader/charts"
+	"github.com/flotilla-gitops/flotilla/pkg/manager/gitrepos"
+	"github.com/flotilla-gitops/flotilla/pkg/source"
 )
+
+// treeFlags say what of a repository is read.
+type treeFlags struct {
+	name           string
+	paths, bundles []string
+}
+
+func (f *treeFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.paths, "path", nil, "folder or pattern to look for bundles in; may be repeated (default: the whole of DIR)")
+	flags.StringArrayVar(&f.bundles, "bundles", nil, "folder of exactly one bundle, as BASE[:OPTIONS], where OPTIONS is a file used as fleet.yaml; may be repeated")
+	cmd.MarkFlagsMutuallyExclusive("path", "bundles")
+}
+
+// options returns what the flags say.
+func (f *treeFlags) options() bundlereader.Options {
+	options := bundlereader.Options{GitRepo: f.name, Paths: f.paths}
+	for _, entry := range f.bundles {
+		base, file, _ := strings.Cut(entry, ":")
+		options.Bundles = append(options.Bundles, fleet.BundlePath{Base: base, Options: file})
+	}
+	return options
+}
+
+// readTree makes bundles of a folder. A root keeps links from leading out of it.
+func readTree(cmd *cobra.Command, dir string, options bundlereader.Options) (bundlereader.Result, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return bundlereader.Result{}, fmt.Errorf("opening the folder: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	var done func()
+	if options.Charts, done, err = chartSource(); err != nil {
+		return bundlereader.Result{}, err
+	}
+	defer done()
+	result, err := bundlereader.Read(cmd.Context(), root.FS(), options)
+	if err != nil {
+		return result, fmt.Errorf("reading %s: %w", dir, err)
+	}
+	return result, nil
+}
+
+// chartSource fetches charts as the manager does. Archives are kept for the
+// next time; mirrors of repositories, which belong to one process, are not.
+func chartSource() (bundlereader.ChartSource, func(), error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, nil, fmt.Errorf("finding a folder for charts: %w", err)
+	}
+	scratch, err := os.MkdirTemp("", "flotilla-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a folder for repositories: %w", err)
+	}
+	done := func() { _ = os.RemoveAll(scratch) }
+	quiet := logrus.New()
+	quiet.SetOutput(io.Discard)
+	mirrors, err := source.NewMirrors(scratch, source.Limits{}, quiet)
+	if err == nil {
+		var found *charts.Source
+		if found, err = charts.New(filepath.Join(cache, "flotilla", "charts"), gitrepos.ChartRepositories{Mirrors: mirrors}); err == nil {
+			return found, done, nil
+		}
+	}
+	done()
+	return nil, nil, err
+}
 
 // bundleFlags say what a GitRepo would say.
 type bundleFlags struct {
-	name, namespace, commit string
-	paths, bundles          []string
-	targetsFile             string
-	targetNamespace         string
-	serviceAccount          string
+	treeFlags
+	namespace, commit               string
+	targetsFile                     string
+	targetNamespace, serviceAccount string
 }
 
 func bundleCommand() *cobra.Command {
@@ -52,15 +120,13 @@ The exit code is 0 if all of the folder could be read, 1 if something is wrong w
 	flags.StringVar(&f.name, "name", "", "name of the GitRepo (required)")
 	flags.StringVar(&f.namespace, "namespace", "fleet-local", "workspace: the namespace of the GitRepo")
 	flags.StringVar(&f.commit, "commit", "", "commit that the bundles are labelled with")
-	flags.StringArrayVar(&f.paths, "path", nil, "folder or pattern to look for bundles in; may be repeated (default: the whole of DIR)")
-	flags.StringArrayVar(&f.bundles, "bundles", nil, "folder of exactly one bundle, as BASE[:OPTIONS], where OPTIONS is a file used as fleet.yaml; may be repeated")
+	f.add(cmd)
 	flags.StringVar(&f.targetsFile, "targets-file", "", `YAML file with the targets, as a list or under the key "targets"; "-" is the standard input (default: the ClusterGroup "default")`)
 	flags.StringVar(&f.targetNamespace, "target-namespace", "", "namespace that every object is forced into")
 	flags.StringVar(&f.serviceAccount, "service-account", "", "service account that the agent acts as")
 	if err := cmd.MarkFlagRequired("name"); err != nil {
 		panic(err) // the flag is defined above
 	}
-	cmd.MarkFlagsMutuallyExclusive("path", "bundles")
 	return cmd
 }
 
@@ -69,15 +135,9 @@ func (f *bundleFlags) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	// A root keeps links from leading out of the folder.
-	root, err := os.OpenRoot(dir)
+	result, err := readTree(cmd, dir, options)
 	if err != nil {
-		return fmt.Errorf("opening the folder: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	result, err := bundlereader.Read(cmd.Context(), root.FS(), options)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", dir, err)
+		return err
 	}
 	if err := printBundles(cmd.OutOrStdout(), result.Bundles); err != nil {
 		return err
@@ -86,24 +146,14 @@ func (f *bundleFlags) run(cmd *cobra.Command, dir string) error {
 }
 
 func (f *bundleFlags) options(cmd *cobra.Command) (bundlereader.Options, error) {
-	options := bundlereader.Options{
-		GitRepo: f.name, Namespace: f.namespace, Commit: f.commit,
-		Paths: f.paths, TargetNamespace: f.targetNamespace, ServiceAccount: f.serviceAccount,
+	options := f.treeFlags.options()
+	options.Namespace, options.Commit = f.namespace, f.commit
+	options.TargetNamespace, options.ServiceAccount = f.targetNamespace, f.serviceAccount
+	if f.targetsFile == "" {
+		return options, nil
 	}
-	for _, entry := range f.bundles {
-		base, file, _ := strings.Cut(entry, ":")
-		options.Bundles = append(options.Bundles, fleet.BundlePath{Base: base, Options: file})
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return options, fmt.Errorf("finding a folder for charts: %w", err)
-	}
-	if options.Charts, err = charts.New(filepath.Join(cache, "flotilla", "charts")); err != nil {
-		return options, err
-	}
-	if f.targetsFile != "" {
-		options.Targets, err = f.targets(cmd)
-	}
+	var err error
+	options.Targets, err = f.targets(cmd)
 	return options, err
 }
 
@@ -132,32 +182,14 @@ func (f *bundleFlags) targets(cmd *cobra.Command) ([]fleet.GitTarget, error) {
 	return list, nil
 }
 
-// printBundles writes bundles as YAML documents, without what only an API server fills in.
+// printBundles writes bundles as YAML documents.
 func printBundles(out io.Writer, bundles []*fleet.Bundle) error {
 	for _, b := range bundles {
-		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(b)
-		if err != nil {
-			return fmt.Errorf("encoding bundle %s: %w", b.Name, err)
-		}
-		delete(fields, "status")
-		if metadata, ok := fields["metadata"].(map[string]any); ok {
-			delete(metadata, "creationTimestamp")
-		}
-		fields["apiVersion"], fields["kind"] = fleet.SchemeGroupVersion.String(), "Bundle"
-		if err := printDocument(out, fields); err != nil {
+		if err := printObject(out, "", b, fleet.SchemeGroupVersion.WithKind("Bundle")); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func printDocument(out io.Writer, value any) error {
-	data, err := yaml.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encoding as YAML: %w", err)
-	}
-	_, err = fmt.Fprintf(out, "---\n%s", data)
-	return err
 }
 
 // reportFindings writes what was found, one finding a line, and answers no if

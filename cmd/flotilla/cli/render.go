@@ -1,17 +1,14 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
@@ -72,13 +69,9 @@ other error.`,
 }
 
 func (f *renderFlags) run(cmd *cobra.Command) error {
-	data, err := readInput(cmd, f.bundleFile)
+	bundles, err := readBundles(cmd, f.bundleFile)
 	if err != nil {
 		return err
-	}
-	bundles, err := parseBundles(data)
-	if err != nil {
-		return fmt.Errorf("reading the bundles in %s: %w", f.bundleFile, err)
 	}
 	var failed []error
 	for _, b := range bundles {
@@ -88,7 +81,7 @@ func (f *renderFlags) run(cmd *cobra.Command) error {
 			continue
 		}
 		for _, object := range objects {
-			if err := printDocument(cmd.OutOrStdout(), object); err != nil {
+			if err := printDocument(cmd.OutOrStdout(), "", object); err != nil {
 				return err
 			}
 		}
@@ -99,46 +92,25 @@ func (f *renderFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// parseBundles reads the Bundles of a YAML stream.
-func parseBundles(data []byte) ([]*fleet.Bundle, error) {
-	var bundles []*fleet.Bundle
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	for {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		var kind metav1.TypeMeta
-		if err := yaml.Unmarshal(document, &kind); err != nil {
-			return nil, err
-		}
-		if kind == (metav1.TypeMeta{}) {
-			continue // a document of comments
-		}
-		if kind.Kind != "Bundle" || kind.APIVersion != fleet.SchemeGroupVersion.String() {
-			return nil, fmt.Errorf("found %s %s where a Bundle of %s is expected", kind.APIVersion, kind.Kind, fleet.SchemeGroupVersion)
-		}
-		b := &fleet.Bundle{}
-		if err := yaml.UnmarshalStrict(document, b); err != nil {
-			return nil, err
-		}
-		bundles = append(bundles, b)
-	}
-	if len(bundles) == 0 {
-		return nil, errors.New("there is no Bundle")
-	}
-	return bundles, nil
-}
-
 // render does what the manager and then the agent would do with a bundle.
 func (f *renderFlags) render(warnings io.Writer, b *fleet.Bundle) ([]*unstructured.Unstructured, error) {
 	options, err := f.optionsOf(b)
 	if err != nil {
 		return nil, err
 	}
+	warnOfValues(warnings, b, &options)
+	return objectsOf(b, options, clusterAPI{kubeVersion: f.kubeVersion, apiVersions: f.apiVersions})
+}
+
+// clusterAPI is what charts are told of a cluster.
+type clusterAPI struct {
+	kubeVersion string
+	apiVersions []string
+}
+
+// objectsOf does what the agent does with a bundle and the options that hold
+// for its cluster.
+func objectsOf(b *fleet.Bundle, options fleet.BundleDeploymentOptions, api clusterAPI) ([]*unstructured.Unstructured, error) {
 	content, err := bundle.Encode(b.Spec.Resources)
 	if err != nil {
 		return nil, err
@@ -147,14 +119,13 @@ func (f *renderFlags) render(warnings io.Writer, b *fleet.Bundle) ([]*unstructur
 	if err != nil {
 		return nil, err
 	}
-	warnOfValues(warnings, b, &options)
 	set := release.ObjectSet(b.Name, names.NamespaceSystem)
 	return render.Objects(render.Input{
 		BundleName: b.Name, Resources: b.Spec.Resources, Options: options, DeploymentID: id,
 		Commit:      b.Labels[names.LabelCommit],
 		Labels:      map[string]string{names.LabelObjectSetHash: names.ObjectSetHash(set)},
 		Annotations: map[string]string{names.AnnotationObjectSetID: set},
-		KubeVersion: f.kubeVersion, APIVersions: f.apiVersions,
+		KubeVersion: api.kubeVersion, APIVersions: api.apiVersions,
 	})
 }
 
@@ -163,18 +134,14 @@ func warnOfValues(out io.Writer, b *fleet.Bundle, options *fleet.BundleDeploymen
 	if options.Helm != nil && len(options.Helm.ValuesFrom) > 0 {
 		fmt.Fprintf(out, "warning: bundle %s: the values of helm.valuesFrom are in the cluster, and so are missing here\n", b.Name)
 	}
-	if b.Spec.ValuesHash != "" {
-		fmt.Fprintf(out, "warning: bundle %s: its values are in a Secret of the hub, and so are missing here\n", b.Name)
-	}
 }
 
 // optionsOf returns the options that hold for the cluster that the flags name,
 // else those of the bundle itself.
 func (f *renderFlags) optionsOf(b *fleet.Bundle) (fleet.BundleDeploymentOptions, error) {
 	var customizations []fleet.BundleDeploymentOptions
-	facts := bundle.ClusterFacts{ClusterNamespace: b.Namespace, ClusterName: f.clusterName, Labels: f.labels}
+	cluster := &fleet.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: f.clusterName, Labels: f.labels}}
 	if f.clusterName != "" || len(f.labels) > 0 {
-		cluster := &fleet.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: f.clusterName, Labels: f.labels}}
 		decision := targeting.Compile(b.Namespace, &b.Spec, f.groups(b)).Match(cluster)
 		if decision.Outcome != targeting.Matched {
 			return fleet.BundleDeploymentOptions{}, fmt.Errorf("not deployed to the cluster: %s", decision.Message)
@@ -183,18 +150,27 @@ func (f *renderFlags) optionsOf(b *fleet.Bundle) (fleet.BundleDeploymentOptions,
 			customizations = append(customizations, custom.BundleDeploymentOptions)
 		}
 	}
-	return bundle.Template(bundle.Merge(b.Spec.BundleDeploymentOptions, customizations...), facts)
+	return bundle.Template(bundle.Merge(b.Spec.BundleDeploymentOptions, customizations...), bundle.FactsOf(cluster))
 }
 
-// groups returns the ClusterGroups that the cluster is in: they select every
-// cluster, and there is only this one.
+// groups returns the ClusterGroups that the cluster is in, which select every
+// cluster, as there is only this one; and those that the bundle names beside
+// them, which select none.
 func (f *renderFlags) groups(b *fleet.Bundle) []*fleet.ClusterGroup {
-	groups := make([]*fleet.ClusterGroup, 0, len(f.clusterGroups))
-	for _, name := range f.clusterGroups {
+	var groups []*fleet.ClusterGroup
+	add := func(name string, selector *metav1.LabelSelector) {
 		groups = append(groups, &fleet.ClusterGroup{
 			ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: name},
-			Spec:       fleet.ClusterGroupSpec{Selector: &metav1.LabelSelector{}},
+			Spec:       fleet.ClusterGroupSpec{Selector: selector},
 		})
+	}
+	for _, name := range f.clusterGroups {
+		add(name, &metav1.LabelSelector{})
+	}
+	for _, name := range targeting.Compile(b.Namespace, &b.Spec, nil).Groups() {
+		if !slices.Contains(f.clusterGroups, name) {
+			add(name, nil)
+		}
 	}
 	return groups
 }

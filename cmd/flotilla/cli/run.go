@@ -89,7 +89,8 @@ func command(version string) *cobra.Command {
 		Short: "Show what Flotilla deploys where, and why",
 		Long: `Show what Flotilla deploys where, and why.
 
-Without a cluster: bundle and render show what a folder of Git becomes, with the code of the manager and of the agents.
+Without a cluster: bundle, target and render show what a folder of Git becomes, with the code of the manager and of the agents;
+lint says what is wrong with it.
 With a hub: targets, status and gc ask it, with your rights. They find it as kubectl does: by --kubeconfig, --context and
 --namespace, KUBECONFIG, ~/.kube/config.
 
@@ -97,6 +98,9 @@ Results go to the standard output, everything else to the standard error. The ex
 nothing held, no errors), 1 for no, and 2 where there is no answer (wrong usage, no such object, hub not reached).`,
 		Example: `  # What would the manager read from the folder apps of this repository?
   flotilla bundle --name shop --path apps .
+
+  # What is wrong with it?
+  flotilla lint .
 
   # Why is the GitRepo shop not on cluster prod-1?
   flotilla targets -n fleet-default gitrepo/shop prod-1
@@ -109,7 +113,7 @@ nothing held, no errors), 1 for no, and 2 where there is no answer (wrong usage,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(bundleCommand(), renderCommand(), versionCommand(version), targetsCommand(), statusCommand(), gcCommand())
+	root.AddCommand(bundleCommand(), targetCommand(), renderCommand(), lintCommand(), versionCommand(version), targetsCommand(), statusCommand(), gcCommand())
 	return root
 }
 

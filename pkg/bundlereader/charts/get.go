@@ -23,6 +23,7 @@ func asUnreachable(err error, target **unreachableError) bool { return errors.As
 // request is a download.
 type request struct {
 	address string
+	who     identity
 	limit   int64   // in bytes
 	known   archive // what there is already; it is returned if it still holds
 }
@@ -50,7 +51,15 @@ func (s *Source) exchange(ctx context.Context, r request) (archive, error) {
 	if r.known.modified != "" {
 		req.Header.Set("If-Modified-Since", r.known.modified)
 	}
-	res, err := s.client.Do(req)
+	auth := r.who.at(r.address)
+	if auth != nil && (auth.Username != "" || auth.Password != "") {
+		req.SetBasicAuth(auth.Username, auth.Password)
+	}
+	client, err := s.clientFor(auth)
+	if err != nil {
+		return archive{}, err
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return archive{}, transportError(ctx, err)
 	}
@@ -61,7 +70,7 @@ func (s *Source) exchange(ctx context.Context, r request) (archive, error) {
 	case res.StatusCode >= http.StatusInternalServerError:
 		return archive{}, &unreachableError{fmt.Errorf("the server answers %s", res.Status)}
 	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
-		return archive{}, fmt.Errorf("the server answers %s: it wants credentials, or others", res.Status)
+		return archive{}, r.who.denied("the server answers "+res.Status, r.address)
 	case res.StatusCode != http.StatusOK:
 		return archive{}, fmt.Errorf("the server answers %s", res.Status)
 	}
@@ -99,16 +108,4 @@ func transportError(ctx context.Context, err error) error {
 		return &unreachableError{err}
 	}
 	return err
-}
-
-// checkRedirect follows redirects, but not out of TLS.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	last := via[len(via)-1].URL
-	switch {
-	case len(via) >= maxRedirects:
-		return errors.New("the server redirects too often")
-	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || last.Scheme == "https"):
-		return fmt.Errorf("the server redirects from %s to %s", last.Scheme, req.URL.Scheme)
-	}
-	return nil
 }

@@ -128,16 +128,17 @@ func (i *indexes) put(address string, fresh *index) {
 }
 
 // index returns the index of a repository.
-func (s *Source) index(ctx context.Context, base string) (*index, error) {
+func (s *Source) index(ctx context.Context, base string, who identity) (*index, error) {
 	address, err := repo.ResolveReferenceURL(base, "index.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("the address %q cannot be parsed", redact(base))
 	}
-	if known, ok := s.indexes.get(address); ok {
+	key := scopeOf(who.at(address)) + address
+	if known, ok := s.indexes.get(key); ok {
 		return known, nil
 	}
-	return s.indexes.flights.do(ctx, address, func(ctx context.Context) (*index, error) {
-		file, err := s.get(ctx, request{address: address, limit: maxIndexBytes})
+	return s.indexes.flights.do(ctx, key, func(ctx context.Context) (*index, error) {
+		file, err := s.get(ctx, request{address: address, who: who, limit: maxIndexBytes})
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +146,7 @@ func (s *Source) index(ctx context.Context, base string) (*index, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", redact(address), err)
 		}
-		s.indexes.put(address, parsed)
+		s.indexes.put(key, parsed)
 		return parsed, nil
 	})
 }
@@ -157,5 +158,5 @@ func exact(version string) bool {
 }
 
 func exactKey(ref bundlereader.ChartRef) string {
-	return strings.Join([]string{"exact", ref.Repo, ref.Chart, ref.Version}, "\x00")
+	return strings.Join([]string{"exact", identityOf(ref).scope(), ref.Repo, ref.Chart, ref.Version}, "\x00")
 }

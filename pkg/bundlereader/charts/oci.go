@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"strings"
 
@@ -32,9 +33,10 @@ func (s *Source) pull(ctx context.Context, ref bundlereader.ChartRef) (archive, 
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
 	address := ociAddress(ref)
-	a, err := s.pullFrom(ctx, strings.TrimPrefix(address, ociScheme), ref.Version)
+	who := identityOf(ref)
+	a, err := s.pullFrom(ctx, strings.TrimPrefix(address, ociScheme), ref.Version, who.at(address))
 	if err != nil {
-		return archive{}, fmt.Errorf("%s: %w", redact(address), ociError(ctx, err))
+		return archive{}, fmt.Errorf("%s: %w", redact(address), ociError(ctx, err, who, address))
 	}
 	return a, nil
 }
@@ -51,15 +53,11 @@ func ociAddress(ref bundlereader.ChartRef) string {
 	return base + "/" + ref.Chart
 }
 
-func (s *Source) pullFrom(ctx context.Context, name, version string) (archive, error) {
-	repository, err := remote.NewRepository(name)
+func (s *Source) pullFrom(ctx context.Context, name, version string, let *bundlereader.ChartAuth) (archive, error) {
+	repository, err := s.registry(name, let)
 	if err != nil {
-		return archive{}, errors.New("the address is not that of a chart in a registry")
+		return archive{}, err
 	}
-	client := &auth.Client{Client: s.client}
-	client.SetUserAgent(userAgent)
-	repository.Client = client
-	repository.MaxMetadataBytes = maxManifestBytes
 	tag, err := chooseTag(ctx, repository, version)
 	if err != nil {
 		return archive{}, err
@@ -68,7 +66,7 @@ func (s *Source) pullFrom(ctx context.Context, name, version string) (archive, e
 	if err != nil {
 		return archive{}, err
 	}
-	key := "digest\x00" + layer.Digest.Encoded()
+	key := digestKey(let, layer.Digest.Encoded())
 	if a, ok := s.cache.get(key); ok {
 		return a, nil
 	}
@@ -79,6 +77,31 @@ func (s *Source) pullFrom(ctx context.Context, name, version string) (archive, e
 	a := archive{data: data}
 	s.cache.put(key, a)
 	return a, nil
+}
+
+// registry prepares a conversation with a registry. Without TLS it is only if
+// the user says so.
+func (s *Source) registry(name string, let *bundlereader.ChartAuth) (*remote.Repository, error) {
+	repository, err := remote.NewRepository(name)
+	if err != nil {
+		return nil, errors.New("the address is not that of a chart in a registry")
+	}
+	shared, err := s.clientFor(let)
+	if err != nil {
+		return nil, err
+	}
+	own := *shared
+	if repository.PlainHTTP = let != nil && let.BasicHTTP; !repository.PlainHTTP {
+		own.Transport = tlsOnly{shared.Transport}
+	}
+	client := &auth.Client{Client: &own, Cache: auth.NewCache()}
+	if let != nil && (let.Username != "" || let.Password != "") {
+		client.Credential = auth.StaticCredential(repository.Reference.Registry, auth.Credential{Username: let.Username, Password: let.Password})
+	}
+	client.SetUserAgent(userAgent)
+	repository.Client = client
+	repository.MaxMetadataBytes = maxManifestBytes
+	return repository, nil
 }
 
 // chooseTag returns the tag, or the digest, of the version wanted.
@@ -155,12 +178,18 @@ func chartLayer(ctx context.Context, repository *remote.Repository, tag string) 
 }
 
 // ociError shortens what the registry client says to what helps.
-func ociError(ctx context.Context, err error) error {
+func ociError(ctx context.Context, err error, who identity, address string) error {
 	var answer *errcode.ErrorResponse
-	if errors.As(err, &answer) {
+	switch {
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return who.denied("the registry answers 401", address)
+	case errors.As(err, &answer):
 		text := fmt.Sprintf("the registry answers %d", answer.StatusCode)
 		if len(answer.Errors) > 0 {
 			text += ": " + answer.Errors[0].Code
+		}
+		if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+			return who.denied(text, address)
 		}
 		return errors.New(text)
 	}

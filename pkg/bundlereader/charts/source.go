@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
@@ -31,55 +28,56 @@ const (
 // Source fetches charts. It is safe for concurrent use; a chart that is asked
 // for several times at once is fetched once.
 type Source struct {
-	client  *http.Client
-	cache   *cache
-	indexes *indexes
-	flights flights[archive]
+	client       *http.Client
+	clients      clients
+	repositories Repositories
+	cache        *cache
+	indexes      *indexes
+	flights      flights[archive]
 }
 
 var _ bundlereader.ChartSource = (*Source)(nil)
 
-// New keeps archives below dir, which it creates if need be.
-func New(dir string) (*Source, error) {
+// New keeps archives below dir, which it creates if need be. repositories are
+// for charts in Git; without them these are errors.
+func New(dir string, repositories Repositories) (*Source, error) {
 	c, err := newCache(dir, maxCacheBytes)
 	if err != nil {
 		return nil, err
 	}
-	return &Source{client: newClient(), cache: c, indexes: newIndexes(time.Now)}, nil
-}
-
-func newClient() *http.Client {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			TLSHandshakeTimeout:   dialTimeout,
-			ResponseHeaderTimeout: headerTimeout,
-			IdleConnTimeout:       90 * time.Second,
-			ForceAttemptHTTP2:     true,
-		},
-		CheckRedirect: checkRedirect,
-	}
-}
-
-// refuseLinkLocal keeps addresses written into repositories away from the
-// metadata services of clouds. No chart is served there.
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err == nil && at.Addr().Unmap().IsLinkLocalUnicast() {
-		return fmt.Errorf("the address %s is link-local, which is refused", at.Addr())
-	}
-	return nil
+	return &Source{client: newClient(nil), repositories: repositories, cache: c, indexes: newIndexes(time.Now)}, nil
 }
 
 // Fetch returns the files of a chart; paths begin with the chart's name.
 func (s *Source) Fetch(ctx context.Context, ref bundlereader.ChartRef) (map[string][]byte, error) {
+	files, err := s.fetch(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+func (s *Source) fetch(ctx context.Context, ref bundlereader.ChartRef) (map[string][]byte, error) {
+	folder := "."
+	if ref.Repo == "" {
+		o, err := parseOrigin(ref.Chart)
+		if err != nil {
+			return nil, fmt.Errorf("fetching the chart: %s: %w", redact(ref.Chart), err)
+		}
+		if o.way == byGit {
+			files, err := s.clone(ctx, o, identityOf(ref))
+			if err != nil {
+				return nil, fmt.Errorf("fetching the chart: %s: %w", redact(ref.Chart), err)
+			}
+			return files, nil
+		}
+		folder = o.folder
+	}
 	a, err := s.archive(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	files, err := unpack(bytes.NewReader(a.data))
+	files, err := unpackChart(a.data, folder)
 	if err != nil {
 		return nil, fmt.Errorf("unpacking %s: %s: %w", label(ref), redact(address(ref)), err)
 	}
@@ -101,7 +99,7 @@ func (s *Source) Archive(ctx context.Context, ref bundlereader.ChartRef) (string
 
 // archive fetches a chart's archive, or waits for whoever is fetching it.
 func (s *Source) archive(ctx context.Context, ref bundlereader.ChartRef) (archive, error) {
-	key := strings.Join([]string{ref.Chart, ref.Repo, ref.Version}, "\x00")
+	key := strings.Join([]string{identityOf(ref).scope(), ref.Chart, ref.Repo, ref.Version}, "\x00")
 	a, err := s.flights.do(ctx, key, func(ctx context.Context) (archive, error) {
 		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
@@ -135,17 +133,16 @@ func (s *Source) find(ctx context.Context, ref bundlereader.ChartRef) (archive, 
 }
 
 func (s *Source) download(ctx context.Context, ref bundlereader.ChartRef) (archive, error) {
-	u, err := url.Parse(address(ref))
-	if err != nil {
-		return archive{}, fmt.Errorf("the address %q cannot be parsed", redact(address(ref)))
-	}
+	o, err := parseOrigin(address(ref))
 	switch {
-	case u.Scheme == "oci":
+	case err != nil:
+		return archive{}, fmt.Errorf("%s: %w", redact(address(ref)), err)
+	case o.way == byRegistry:
 		return s.pull(ctx, ref)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return archive{}, fmt.Errorf("%s: the protocol must be https, http or oci", redact(address(ref)))
+	case o.way == byGit:
+		return archive{}, fmt.Errorf("%s: a Git repository is no repository of charts: name it in helm.chart, without helm.repo", redact(address(ref)))
 	case ref.Repo == "":
-		return s.downloadAddress(ctx, ref.Chart)
+		return s.downloadAddress(ctx, o, identityOf(ref))
 	default:
 		return s.downloadFromRepository(ctx, ref)
 	}
@@ -161,25 +158,31 @@ func address(ref bundlereader.ChartRef) string {
 
 // downloadAddress fetches an archive from a plain address. What was fetched
 // before is used if the server says that it still holds, or says nothing.
-func (s *Source) downloadAddress(ctx context.Context, address string) (archive, error) {
-	key := "address\x00" + address
+func (s *Source) downloadAddress(ctx context.Context, o origin, who identity) (archive, error) {
+	key := strings.Join([]string{"address", scopeOf(who.at(o.url)), o.url}, "\x00")
 	known, have := s.cache.get(key)
-	a, err := s.get(ctx, request{address: address, limit: maxArchiveBytes, known: known})
-	var unreachable *unreachableError
-	switch {
-	case err == nil:
-		s.cache.put(key, a)
-		return a, nil
-	case have && asUnreachable(err, &unreachable):
+	if have && o.sum != nil && o.sum.check(known.data) == nil {
 		return known, nil
-	default:
+	}
+	a, err := s.get(ctx, request{address: o.url, who: who, limit: maxArchiveBytes, known: known})
+	var unreachable *unreachableError
+	if have && asUnreachable(err, &unreachable) {
+		a, err = known, nil
+	}
+	if err != nil {
 		return archive{}, err
 	}
+	if err := o.sum.check(a.data); err != nil {
+		return archive{}, fmt.Errorf("%s: %w", redact(o.url), err)
+	}
+	s.cache.put(key, a)
+	return a, nil
 }
 
 // downloadFromRepository looks a chart up in the repository's index.
 func (s *Source) downloadFromRepository(ctx context.Context, ref bundlereader.ChartRef) (archive, error) {
-	index, err := s.index(ctx, ref.Repo)
+	who := identityOf(ref)
+	index, err := s.index(ctx, ref.Repo, who)
 	if err != nil {
 		return archive{}, err
 	}
@@ -188,11 +191,11 @@ func (s *Source) downloadFromRepository(ctx context.Context, ref bundlereader.Ch
 		return archive{}, err
 	}
 	if found.digest != "" {
-		if a, ok := s.cache.get("digest\x00" + found.digest); ok {
+		if a, ok := s.cache.get(digestKey(who.at(found.address), found.digest)); ok {
 			return a, nil
 		}
 	}
-	a, err := s.get(ctx, request{address: found.address, limit: maxArchiveBytes})
+	a, err := s.get(ctx, request{address: found.address, who: who, limit: maxArchiveBytes})
 	if err != nil {
 		return archive{}, err
 	}
@@ -202,8 +205,14 @@ func (s *Source) downloadFromRepository(ctx context.Context, ref bundlereader.Ch
 	if got := hexDigest(a.data); got != found.digest {
 		return archive{}, fmt.Errorf("%s: the archive is not what the repository's index says: its digest is %s, not %s", redact(found.address), got, found.digest)
 	}
-	s.cache.put("digest\x00"+found.digest, a)
+	s.cache.put(digestKey(who.at(found.address), found.digest), a)
 	return a, nil
+}
+
+// digestKey names an archive by its digest. Who knows a digest need not have
+// been let in where it is from.
+func digestKey(shown *bundlereader.ChartAuth, digest string) string {
+	return strings.Join([]string{"digest", scopeOf(shown), digest}, "\x00")
 }
 
 // label names a chart for users, without the address that errors name anyway.
@@ -214,15 +223,30 @@ func label(ref bundlereader.ChartRef) string {
 	return strings.TrimSpace("chart " + ref.Chart + " " + ref.Version)
 }
 
-// redact returns an address without what may be a credential.
+// redact returns an address without what may be a credential: user, password,
+// query and fragment.
 func redact(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		if before, after, ok := strings.Cut(address, "@"); ok && strings.Contains(before, "://") {
-			return before[:strings.Index(before, "://")+3] + after
-		}
-		return address
+	way := ""
+	if m := forced.FindStringSubmatch(address); m != nil {
+		way, address = m[1]+"::", m[2]
 	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
+	u, err := url.Parse(address)
+	if err == nil && u.Opaque == "" && u.Scheme != "" {
+		u.User, u.RawQuery, u.Fragment, u.ForceQuery = nil, "", "", false
+		return way + u.String()
+	}
+	// It is no URL; what looks like credentials goes all the same.
+	address, _, _ = strings.Cut(address, "?")
+	address, _, _ = strings.Cut(address, "#")
+	scheme, rest, found := strings.Cut(address, "://")
+	if !found {
+		scheme, rest = "", address
+	}
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	if found {
+		scheme += "://"
+	}
+	return way + scheme + rest
 }

@@ -130,7 +130,7 @@ func (s *server) index(t testing.TB, listed []map[string]any) {
 
 func newSource(t testing.TB) *Source {
 	t.Helper()
-	s, err := New(t.TempDir())
+	s, err := New(t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestExactVersionsAreFetchedOnce(t *testing.T) {
 	s := newServer(t)
 	s.publish(t, "1.0.0", "1.1.0")
 	dir := t.TempDir()
-	source, err := New(dir)
+	source, err := New(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func TestExactVersionsAreFetchedOnce(t *testing.T) {
 		t.Errorf("the archive was fetched %d times", n)
 	}
 	s.Close()
-	again, err := New(dir)
+	again, err := New(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,19 @@ func unpack(archive io.Reader) (map[string][]byte, error) {
 	return unpacked, nil
 }
 
+// unpackChart returns the files of the chart in a folder of an archive. Archives
+// as Helm packs them are Helm's own business.
+func unpackChart(data []byte, folder string) (map[string][]byte, error) {
+	if folder == "." && bytes.HasPrefix(data, []byte("\x1f\x8b")) {
+		return unpack(bytes.NewReader(data))
+	}
+	u, err := unpackAny(data)
+	if err != nil {
+		return nil, fmt.Errorf("it is not a chart archive: %w", err)
+	}
+	return u.chartIn(folder)
+}
+
 // archiveName returns the usual file name of an archive.
 func archiveName(archive io.Reader) (string, error) {
 	_, metadata, err := open(archive)
@@ -53,10 +67,15 @@ func open(archive io.Reader) ([]*loader.BufferedFile, *chart.Metadata, error) {
 		if err := yaml.Unmarshal(file.Data, metadata); err != nil {
 			return nil, nil, errors.New("its Chart.yaml cannot be parsed")
 		}
-		if !chartName.MatchString(metadata.Name) || !chartName.MatchString(metadata.Version) && !exact(metadata.Version) {
-			return nil, nil, errors.New("its Chart.yaml has no valid name and version")
-		}
-		return files, metadata, nil
+		return files, metadata, checkName(metadata)
 	}
 	return nil, nil, errors.New("it holds no Chart.yaml")
+}
+
+// checkName refuses a chart whose name or version cannot be part of a path.
+func checkName(metadata *chart.Metadata) error {
+	if !chartName.MatchString(metadata.Name) || !chartName.MatchString(metadata.Version) && !exact(metadata.Version) {
+		return errors.New("its Chart.yaml has no valid name and version")
+	}
+	return nil
 }

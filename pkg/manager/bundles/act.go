@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -147,14 +146,14 @@ func (c *controller) writeValues(ctx context.Context, b *book, i int, bd *fleet.
 	}
 	if b.targets[i].Existing == nil {
 		// Most likely it is not there.
-		_, err := c.Hub.Secrets.Create(ctx, valuesSecret(b.bundle, bd, values))
+		_, err := c.Hub.Secrets.Create(ctx, rollout.ValuesSecret(b.bundle, bd, values))
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 	}
 	secret, err := c.Hub.Secrets.Get(ctx, bd.Namespace, bd.Name)
 	if apierrors.IsNotFound(err) {
-		_, err = c.Hub.Secrets.Create(ctx, valuesSecret(b.bundle, bd, values))
+		_, err = c.Hub.Secrets.Create(ctx, rollout.ValuesSecret(b.bundle, bd, values))
 		return err
 	}
 	if err != nil {
@@ -199,23 +198,4 @@ func (c *controller) restoreValues(ctx context.Context, b *book, plan rollout.Pl
 		}
 		return nil
 	})
-}
-
-func valuesSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, values []byte) *corev1.Secret {
-	data := map[string][]byte{bundle.KeyStagedValues: values}
-	if bd.Spec.DeploymentID == bd.Spec.StagedDeploymentID {
-		data[bundle.KeyValues] = values
-	}
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: bd.Name, Namespace: bd.Namespace,
-			Labels: map[string]string{
-				names.LabelInternalSecret:  "true",
-				names.LabelBundleName:      b.Name,
-				names.LabelBundleNamespace: b.Namespace,
-			},
-		},
-		Type: names.SecretTypeDeployment,
-		Data: data,
-	}
 }

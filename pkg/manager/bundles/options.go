@@ -69,22 +69,11 @@ func (b *book) variant(d targeting.Decision, cluster *fleet.Cluster) (*variant, 
 
 // compute evaluates the options for one cluster.
 func compute(merged fleet.BundleDeploymentOptions, content string, cluster *fleet.Cluster) computed {
-	options, err := bundle.Template(merged, bundle.ClusterFacts{
-		ClusterNamespace: cluster.Namespace,
-		ClusterName:      cluster.Name,
-		Labels:           cluster.Labels,
-		Annotations:      cluster.Annotations,
-		TemplateValues:   templateValues(cluster),
-	})
+	d, err := bundle.For(merged, content, cluster)
 	if err != nil {
 		return computed{problem: err.Error()}
 	}
-	id, err := bundle.DeploymentID(content, options)
-	if err != nil {
-		return computed{problem: err.Error()}
-	}
-	stripped, values, hash := bundle.SplitValues(options)
-	return computed{options: stripped, values: values, deploymentID: id, valuesHash: hash}
+	return computed{options: d.Options, values: d.Values, deploymentID: d.ID, valuesHash: d.ValuesHash}
 }
 
 // apply sets what the target is to run. before is the target as it was, if it
@@ -127,10 +116,3 @@ func sameFacts(a, b *fleet.Cluster) bool {
 }
 
 func sameLabels(a, b map[string]string) bool { return maps.Equal(a, b) }
-
-func templateValues(cluster *fleet.Cluster) map[string]any {
-	if cluster.Spec.TemplateValues == nil {
-		return nil
-	}
-	return cluster.Spec.TemplateValues.Data
-}

@@ -108,16 +108,26 @@ func (c *controller) read(ctx context.Context, repo *fleet.GitRepo, commit strin
 		return bundlereader.Result{}, ctx.Err()
 	}
 	spec := repo.Spec
+	credentials, err := c.chartCredentials(ctx, repo)
+	if err != nil {
+		return bundlereader.Result{}, err
+	}
 	result, err := bundlereader.Read(ctx, tree, bundlereader.Options{
 		GitRepo: repo.Name, Namespace: repo.Namespace, Commit: commit,
 		Paths: spec.Paths, Bundles: spec.Bundles, Targets: spec.Targets,
 		TargetNamespace: spec.TargetNamespace, ServiceAccount: spec.ServiceAccount,
 		Paused: spec.Paused, KeepResources: spec.KeepResources, DeleteNamespace: spec.DeleteNamespace,
 		CorrectDrift: spec.CorrectDrift, ForceSyncGeneration: spec.ForceSyncGeneration,
-		Labels: inherited(repo), Charts: c.Charts,
+		Labels: inherited(repo), Charts: c.Charts, ChartCredentials: credentials,
 	})
 	if err != nil {
 		return result, fmt.Errorf("reading commit %s: %w", commit, err)
+	}
+	if (spec.HelmSecretName != "" || spec.HelmSecretNameForPaths != "") && spec.HelmRepoURLRegex == "" {
+		result.Findings = append(result.Findings, bundlereader.Finding{
+			Severity: bundlereader.Warning, Field: "spec.helmRepoURLRegex",
+			Message: "it is not set, so the credentials for charts are sent nowhere; name the addresses that they are for",
+		})
 	}
 	return result, nil
 }

@@ -28,10 +28,6 @@ func (c *controller) refusal(repo *fleet.GitRepo) *refusal {
 		return unsupported("GitRepoRestriction " + restrictions[0].Name + " in namespace " + repo.Namespace)
 	case len(policies) > 0:
 		return unsupported("Policy " + policies[0].Name + " in namespace " + repo.Namespace)
-	case spec.HelmSecretName != "":
-		return unsupported("spec.helmSecretName")
-	case spec.HelmSecretNameForPaths != "":
-		return unsupported("spec.helmSecretNameForPaths")
 	case spec.OCIRegistrySecret != "":
 		return unsupported("spec.ociRegistrySecret")
 	}
