@@ -55,6 +55,7 @@ deploymentNamespace, clusterNamespace and clusterName). It waits for the Secret,
 	flagSet.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the agent's own cluster; empty uses the pod's service account")
 	flagSet.StringVar(&f.Namespace, "namespace", agent.DefaultNamespace, "namespace of the agent: of its Secret, and of the service accounts that it acts as")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")
+	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ there, too")
 	flagSet.IntVar(&f.AtOnce, "concurrency", agent.DefaultAtOnce, "how many deployments are worked on at once")
 	flagSet.StringVar(&f.logLevel, "log-level", "info", "debug, info, warning or error")
 	return cmd

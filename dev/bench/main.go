@@ -16,6 +16,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/bench/measures"
 	"github.com/flotilla-gitops/flotilla/dev/bench/playground"
+	"github.com/flotilla-gitops/flotilla/dev/bench/releases"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 )
 
@@ -62,6 +63,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVarP(&f.output, "output", "o", "table", "table or json")
 	root.AddCommand(f.onPlayground()...)
 	root.AddCommand(f.onHub()...)
+	root.AddCommand(f.onCluster())
 	return root
 }
 
@@ -98,11 +100,28 @@ deployment and the counts follow. With it: edits that touch ten clusters of simu
 		},
 	}
 	commit.Flags().DurationVar(&f.ground.Polling, "polling", time.Second, "pollingInterval of the GitRepo")
-	for _, cmd := range []*cobra.Command{edit, commit} {
+	drift := &cobra.Command{
+		Use:   "drift",
+		Short: "Edit and delete what was deployed to the playground: until the hub says so, and until it is put right",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.show(cmd)(playground.Drift(cmd.Context(), f.ground))
+		},
+	}
+	away := &cobra.Command{
+		Use:   "away",
+		Short: "Untarget a cluster of the playground while its agent is away: until all is gone after it came back",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.show(cmd)(playground.Away(cmd.Context(), f.ground))
+		},
+	}
+	away.Flags().IntVar(&f.ground.Bundles, "bundles", 50, "bundles on the cluster")
+	for _, cmd := range []*cobra.Command{edit, commit, drift, away} {
 		cmd.Flags().StringVar(&f.ground.Dir, "dir", ".dev", "folder of the playground")
 		cmd.Flags().IntVar(&f.ground.Rounds, "rounds", 10, "how often each change is made")
 	}
-	return []*cobra.Command{edit, commit}
+	return []*cobra.Command{edit, commit, drift, away}
 }
 
 // onHub returns what is measured on a hub of its own with one fleet.
@@ -136,6 +155,27 @@ func (f *flags) onHub() []*cobra.Command {
 		commands = append(commands, cmd)
 	}
 	return commands
+}
+
+// onCluster returns what is measured with one real agent.
+func (f *flags) onCluster() *cobra.Command {
+	var settings releases.Settings
+	cmd := &cobra.Command{
+		Use:   "releases",
+		Short: "Many small releases on one cluster: what they cost the real agent, until all are ready, at rest, at a restart",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings.ProfileDir = f.settings.ProfileDir
+			return f.show(cmd)(releases.Measure(cmd.Context(), settings, progress.New(cmd.ErrOrStderr())))
+		},
+	}
+	cmd.Flags().IntVar(&settings.Releases, "releases", 1000, "releases, of two objects each")
+	cmd.Flags().DurationVar(&settings.IdleFor, "for", time.Minute, "how long idling is watched")
+	cmd.Flags().StringVar(&f.settings.ProfileDir, "profile", "", "folder for profiles of the agent and the API server of its cluster")
+	cmd.Flags().DurationVar(&settings.ProfileFor, "profile-for", 5*time.Second, "length of the CPU profile of each phase")
+	cmd.Flags().StringVar(&settings.LogDir, "logs", "", "folder to keep the logs in")
+	cmd.Flags().StringArrayVar(&settings.AgentArgs, "agent-arg", nil, "further argument for the agent; may be repeated")
+	return cmd
 }
 
 // common adds the flags of everything that runs a hub of its own.

@@ -129,9 +129,16 @@ func (w *world) putSecret(secret *corev1.Secret) {
 // start runs the agent until the test ends, or until stop is called.
 func (w *world) start() {
 	w.t.Helper()
+	w.startWith(func(*agent.Config) {})
+}
+
+// startWith is start with another configuration.
+func (w *world) startWith(edit func(*agent.Config)) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	config := agent.Config{Local: w.line.through(env.Config), Namespace: w.agent, AtOnce: agent.DefaultAtOnce}
+	edit(&config)
 	log := harness.LogOf(w.t)
 	go func() { ended <- agent.Run(ctx, config, log) }()
 	w.stop = sync.OnceFunc(func() {

@@ -37,6 +37,9 @@ type Config struct {
 	Namespace string
 	// MetricsAddress is where /metrics, /healthz and /readyz are served; empty serves nothing.
 	MetricsAddress string
+	// DebugEndpoints serves profiles of the agent at MetricsAddress, too, below /debug/pprof/. Whoever reaches them can
+	// slow the agent down.
+	DebugEndpoints bool
 	// AtOnce is how many deployments are worked on at once.
 	AtOnce int
 }

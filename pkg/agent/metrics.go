@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,7 +67,8 @@ func (a *agent) ready() bool {
 	return s != nil && s.working.Load()
 }
 
-// serve answers /metrics, /healthz and /readyz until ctx ends.
+// serve answers /metrics, /healthz and /readyz until ctx ends, and on request
+// what serves debugging.
 func (a *agent) serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
@@ -78,6 +80,11 @@ func (a *agent) serve(ctx context.Context) error {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
+	if a.config.DebugEndpoints {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },

@@ -148,7 +148,7 @@ func TestMeterCountsLikeAnAPIServer(t *testing.T) {
 
 func TestMeterLeavesOutWhatIsAboutNoResource(t *testing.T) {
 	for _, url := range []string{"/metrics", "/readyz", "/api/v1", "/apis/fleet.cattle.io/v1alpha1", "/"} {
-		if r, ok := requestOf(httptest.NewRequest(http.MethodGet, url, nil)); ok {
+		if r, ok := RequestOf(httptest.NewRequest(http.MethodGet, url, nil)); ok {
 			t.Errorf("%s is taken for %s", url, r)
 		}
 	}

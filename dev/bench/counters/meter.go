@@ -39,14 +39,14 @@ type counting struct {
 
 // RoundTrip implements http.RoundTripper.
 func (c *counting) RoundTrip(request *http.Request) (*http.Response, error) {
-	if r, ok := requestOf(request); ok {
+	if r, ok := RequestOf(request); ok {
 		c.meter.add(r)
 	}
 	return c.next.RoundTrip(request)
 }
 
-// requestOf returns what an API server takes the request for; false if it is about no resource.
-func requestOf(request *http.Request) (Request, bool) {
+// RequestOf returns what an API server takes the request for; false if it is about no resource.
+func RequestOf(request *http.Request) (Request, bool) {
 	parts := strings.Split(strings.Trim(request.URL.Path, "/"), "/")
 	switch {
 	case len(parts) > 2 && parts[0] == "api":

@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
-	"github.com/flotilla-gitops/flotilla/dev/bench/counters"
+	"github.com/flotilla-gitops/flotilla/dev/bench/apiserver"
+	"github.com/flotilla-gitops/flotilla/dev/bench/program"
 	"github.com/flotilla-gitops/flotilla/dev/controlplane"
 	"github.com/flotilla-gitops/flotilla/dev/controlplane/binaries"
 	"github.com/flotilla-gitops/flotilla/dev/installation"
-	"github.com/flotilla-gitops/flotilla/dev/ports"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
@@ -29,6 +29,7 @@ const (
 	binName  = "bin"
 	// controllersTimeout is how long the controller manager may take until it watches our kinds.
 	controllersTimeout = 2 * time.Minute
+	controllersPoll    = 200 * time.Millisecond
 )
 
 // Options of Start.
@@ -47,8 +48,8 @@ type Hub struct {
 
 	dir, logDir string
 	control     *controlplane.Cluster
-	own         *counters.Meter
-	reserved    ports.Reservation
+	server      *apiserver.Server
+	manager     *program.Program
 	managerArgs []string
 	progress    *progress.Printer
 }
@@ -59,7 +60,7 @@ func Start(ctx context.Context, options Options) (*Hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making folder: %w", err)
 	}
-	h := &Hub{dir: dir, logDir: cmp.Or(options.LogDir, filepath.Join(dir, logsName)), own: &counters.Meter{}, managerArgs: options.ManagerArgs, progress: options.Progress}
+	h := &Hub{dir: dir, logDir: cmp.Or(options.LogDir, filepath.Join(dir, logsName)), managerArgs: options.ManagerArgs, progress: options.Progress}
 	task := h.progress.Start("hub")
 	if err := h.start(ctx); err != nil {
 		task.Fail("")
@@ -72,9 +73,6 @@ func Start(ctx context.Context, options Options) (*Hub, error) {
 func (h *Hub) start(ctx context.Context) error {
 	root, err := binaries.SourceRoot()
 	if err != nil {
-		return err
-	}
-	if h.reserved, err = ports.Reserve(managerName); err != nil {
 		return err
 	}
 	building, buildCtx := errgroup.WithContext(ctx)
@@ -93,7 +91,11 @@ func (h *Hub) start(ctx context.Context) error {
 	if err := installation.PrepareHub(ctx, root, h.control); err != nil {
 		return err
 	}
-	if h.Hub, err = h.Connect(); err != nil {
+	if h.server, err = apiserver.Of(h.control); err != nil {
+		return err
+	}
+	h.Hub = kube.NewHub(h.server.Connection)
+	if h.manager, err = program.New(h.managerSpec()); err != nil {
 		return err
 	}
 	return h.restartControllers(ctx)
@@ -110,10 +112,10 @@ func (h *Hub) restartControllers(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, controllersTimeout)
 	defer cancel()
-	ticker := time.NewTicker(quietPoll)
+	ticker := time.NewTicker(controllersPoll)
 	defer ticker.Stop()
 	for {
-		watches, err := h.watches(ctx, "bundledeployments")
+		watches, err := h.server.Watches(ctx, "bundledeployments")
 		if err != nil || watches > 0 {
 			return err
 		}
@@ -125,37 +127,17 @@ func (h *Hub) restartControllers(ctx context.Context) error {
 	}
 }
 
-// watches returns how many watches of a resource the API server serves.
-func (h *Hub) watches(ctx context.Context, resource string) (int, error) {
-	metrics, err := h.metrics(ctx)
-	if err != nil {
-		return 0, err
-	}
-	count := 0
-	err = counters.Samples(metrics, func(s counters.Sample) {
-		if s.Labels["resource"] == resource && s.Labels["verb"] == "WATCH" {
-			count += int(s.Value)
-		}
-	}, "apiserver_longrunning_requests")
-	return count, err
-}
-
 // Connect returns another client of the bench, with caches of its own.
 func (h *Hub) Connect() (*kube.Hub, error) {
-	config, err := h.control.RESTConfig()
+	conn, err := h.server.Connect()
 	if err != nil {
 		return nil, err
-	}
-	config.Wrap(h.own.Wrap)
-	conn, err := kube.Connect(config, kube.Options{UserAgent: "flotilla-bench"})
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the hub: %w", err)
 	}
 	return kube.NewHub(conn), nil
 }
 
 // REST is a client for requests by path.
-func (h *Hub) REST() rest.Interface { return h.Kubernetes.CoreV1().RESTClient() }
+func (h *Hub) REST() rest.Interface { return h.server.REST() }
 
 // Stop ends everything and removes it. After a failure the logs stay, and their folder is named.
 func (h *Hub) Stop(failure error) error {
@@ -163,8 +145,9 @@ func (h *Hub) Stop(failure error) error {
 	if h.control != nil {
 		err = h.control.Stop()
 	}
-	err = errors.Join(err, h.killManager())
-	h.reserved.Release(managerName)
+	if h.manager != nil {
+		err = errors.Join(err, h.manager.Close())
+	}
 	if failure == nil || errors.Is(failure, context.Canceled) {
 		return errors.Join(err, os.RemoveAll(h.dir))
 	}

@@ -3,35 +3,7 @@ package hub
 import (
 	"testing"
 	"time"
-
-	"github.com/flotilla-gitops/flotilla/dev/bench/counters"
 )
-
-func TestParsePeak(t *testing.T) {
-	got, err := parsePeak("Name:\tmanager\nVmPeak:\t  900 kB\nVmHWM:\t  123456 kB\nVmRSS:\t  100 kB\n")
-	if err != nil || got != 123456*1024 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, status := range []string{"", "VmRSS:\t1 kB\n", "VmHWM:\tmuch kB\n", "VmHWM:\t5 MB\n"} {
-		if got, err := parsePeak(status); err == nil {
-			t.Errorf("%q is read as %v", status, got)
-		}
-	}
-}
-
-func TestActivityIsWritesAndReconciles(t *testing.T) {
-	post := counters.Request{Verb: "POST", Resource: "bundles"}
-	base := activity{counters.Requests{post: 1}, 5}
-	if !base.equal(activity{counters.Requests{post: 1}, 5}) {
-		t.Error("the same is not equal")
-	}
-	if base.equal(activity{counters.Requests{post: 2}, 5}) {
-		t.Error("another write went unnoticed")
-	}
-	if base.equal(activity{counters.Requests{post: 1}, 6}) {
-		t.Error("another reconcile went unnoticed")
-	}
-}
 
 func TestParseSpent(t *testing.T) {
 	got, err := parseSpent("4711 (a (b) c) S 1 4711 4711 0 -1 4194560 100 0 0 0 250 50 7 8 20 0 9 0 12345 1 2 3")

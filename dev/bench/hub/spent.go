@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/flotilla-gitops/flotilla/dev/controlplane"
-	"github.com/flotilla-gitops/flotilla/dev/process"
 )
 
 // The processes of a hub, and the bench.
@@ -43,12 +41,12 @@ func (h *Hub) Spent() (Spent, error) {
 		APIServer: h.control.PID(controlplane.APIServer), Etcd: h.control.PID(controlplane.Etcd),
 		ControllerManager: h.control.PID(controlplane.ControllerManager), Bench: os.Getpid(),
 	}
-	running, err := h.manager()
-	switch {
-	case err == nil:
-		pids[Manager] = running.PID()
-	case !errors.Is(err, process.ErrNotRunning):
+	pid, err := h.manager.PID()
+	if err != nil {
 		return nil, err
+	}
+	if pid != 0 {
+		pids[Manager] = pid
 	}
 	spent := Spent{}
 	for name, pid := range pids {

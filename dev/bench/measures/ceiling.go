@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
+	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/bench/hub"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -90,7 +91,7 @@ type ceiling struct {
 	run *Run
 	// kind is the client and, as the manager's, the keeper of a watch.
 	kind  *kube.Kind[*fleet.BundleDeployment, *fleet.BundleDeploymentList]
-	count *gauge
+	count *gauge.Gauge
 	// objects are what is created; created what the API server made of them.
 	objects, created []*fleet.BundleDeployment
 	// creates and deletes are the best so far.
@@ -118,7 +119,7 @@ func (c *ceiling) open(ctx context.Context) error {
 	}
 	watcher, err := c.run.hub.Connect()
 	if err != nil {
-		c.count.close()
+		c.count.Close()
 		return err
 	}
 	c.kind = watcher.BundleDeployments
@@ -134,7 +135,7 @@ func (c *ceiling) open(ctx context.Context) error {
 
 func (c *ceiling) close() {
 	c.closeWatch()
-	c.count.close()
+	c.count.Close()
 }
 
 // round creates and deletes everything once.
@@ -181,7 +182,7 @@ func (c *ceiling) timed(ctx context.Context, want int, do func() error) (effort,
 	if err := do(); err != nil {
 		return effort{}, fmt.Errorf("measuring the API server alone: %w", err)
 	}
-	last, err := c.count.await(ctx, want, quietly)
+	last, err := c.count.Await(ctx, want, gauge.Quietly)
 	if err != nil {
 		return effort{}, err
 	}

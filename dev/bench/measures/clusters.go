@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
+	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/bench/stream"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -28,7 +29,7 @@ func (r *Run) makeClusters(ctx context.Context, from, to int) error {
 		return err
 	}
 	settled := r.countSettled(ctx)
-	defer settled.close()
+	defer settled.Close()
 	var posted time.Duration
 	var last time.Time
 	err = r.task(p.name, func(task *progress.Task) (detail string, err error) {
@@ -39,7 +40,7 @@ func (r *Run) makeClusters(ctx context.Context, from, to int) error {
 			return "", fmt.Errorf("creating clusters: %w", err)
 		}
 		posted = time.Since(p.began)
-		last, err = settled.await(ctx, to, task.Update)
+		last, err = settled.Await(ctx, to, task.Update)
 		return "", err
 	})
 	if err != nil {
@@ -70,17 +71,17 @@ func parallel(ctx context.Context, workers, n int, do func(ctx context.Context, 
 }
 
 // countSettled counts the clusters that have a namespace on the hub.
-func (r *Run) countSettled(ctx context.Context) *gauge {
+func (r *Run) countSettled(ctx context.Context) *gauge.Gauge {
 	settled := map[string]bool{}
-	return r.follow(ctx, fleet.SchemeGroupVersion.WithResource("clusters"), func(g *gauge, e stream.Event) {
+	return gauge.Follow(ctx, r.hub.REST(), fleet.SchemeGroupVersion.WithResource("clusters"), func(g *gauge.Gauge, e stream.Event) {
 		var cluster fleet.Cluster
 		if err := json.Unmarshal(e.Object, &cluster); err != nil {
-			g.fail(fmt.Errorf("decoding cluster: %w", err))
+			g.Fail(fmt.Errorf("decoding cluster: %w", err))
 			return
 		}
 		if cluster.Status.Namespace != "" && !settled[cluster.Name] {
 			settled[cluster.Name] = true
-			g.add(1)
+			g.Add(1)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/agents"
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
+	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
@@ -93,8 +94,8 @@ func (e *editing) grow(ctx context.Context, from, to int) error {
 			return err
 		}
 	}
-	deployments := r.follow(ctx, fleet.SchemeGroupVersion.WithResource("bundledeployments"), count)
-	defer deployments.close()
+	deployments := gauge.Follow(ctx, r.hub.REST(), fleet.SchemeGroupVersion.WithResource("bundledeployments"), count)
+	defer deployments.Close()
 	err := r.task(fmt.Sprintf("deployments on %d", to), func(task *progress.Task) (string, error) {
 		if err := r.each(ctx, r.Bundles, func(ctx context.Context, i int) error {
 			_, err := r.hub.Bundles.Create(ctx, bundle(bundleName(i), "1", e.targets(i)))
@@ -105,7 +106,7 @@ func (e *editing) grow(ctx context.Context, from, to int) error {
 		}); err != nil {
 			return "", fmt.Errorf("creating bundles: %w", err)
 		}
-		_, err := deployments.await(ctx, to*r.Bundles, task.Update)
+		_, err := deployments.Await(ctx, to*r.Bundles, task.Update)
 		return "", err
 	})
 	if err != nil {

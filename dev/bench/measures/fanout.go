@@ -107,7 +107,7 @@ func (r *Run) change(ctx context.Context, c change) error {
 	if err != nil {
 		return err
 	}
-	defer deployments.close()
+	defer deployments.Close()
 	p, err := r.begin(ctx, c.phase)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (r *Run) change(ctx context.Context, c change) error {
 		if err := r.each(ctx, r.Bundles, c.do); err != nil {
 			return "", err
 		}
-		last, err := deployments.await(ctx, c.to, task.Update)
+		last, err := deployments.Await(ctx, c.to, task.Update)
 		took = last.Sub(p.began)
 		return fmt.Sprintf("%d deployments, %.0f/s", n, figures.Rate(n, took)), err
 	})

@@ -88,27 +88,6 @@ func TestFreshIsWhatWasCreated(t *testing.T) {
 	}
 }
 
-func TestGaugeKnowsWhenItBecameWhatIsAwaited(t *testing.T) {
-	g := newGauge()
-	for _, kind := range []string{stream.Added, stream.Added, stream.Modified, stream.Deleted, stream.Added} {
-		count(g, stream.Event{Type: kind})
-	}
-	became := g.since
-	var shown []string
-	at, err := g.await(t.Context(), 2, func(s string) { shown = append(shown, s) })
-	if err != nil || !at.Equal(became) || len(shown) > 0 {
-		t.Errorf("it was 2 at %v, %v; shown %v; want %v", at, err, shown, became)
-	}
-	go count(g, stream.Event{Type: stream.Deleted})
-	if at, err = g.await(t.Context(), 1, quietly); err != nil || at.Before(became) {
-		t.Errorf("it was 1 at %v, %v", at, err)
-	}
-	g.fail(errors.New("gone"))
-	if _, err := g.await(t.Context(), 1, quietly); err == nil {
-		t.Error("a watch that failed still counts")
-	}
-}
-
 func bundleSaying(generation, observed int64, desired, ready int) stream.Event {
 	return stream.Event{Type: stream.Modified, Object: fmt.Appendf(nil,
 		`{"metadata":{"name":"bench-00","generation":%d},"status":{"observedGeneration":%d,"summary":{"desiredReady":%d,"ready":%d}}}`,

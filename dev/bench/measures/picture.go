@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/bench/stream"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
@@ -190,7 +191,7 @@ func (p *picture) expect(holds func(*facts) bool) *await {
 // when returns since when the condition holds, waiting until it does. It gives up when nothing happens any more.
 func (p *picture) when(ctx context.Context, a *await) (time.Time, error) {
 	for began := time.Now(); ; {
-		timer := time.NewTimer(stall - p.stillFor(began))
+		timer := time.NewTimer(gauge.Stall - p.stillFor(began))
 		select {
 		case at := <-a.since:
 			timer.Stop()
@@ -202,8 +203,8 @@ func (p *picture) when(ctx context.Context, a *await) (time.Time, error) {
 			timer.Stop()
 			return time.Time{}, ctx.Err()
 		case <-timer.C:
-			if p.stillFor(began) >= stall {
-				return time.Time{}, fmt.Errorf("it does not come, and nothing has happened for %s: %s", stall, p.describe())
+			if p.stillFor(began) >= gauge.Stall {
+				return time.Time{}, fmt.Errorf("it does not come, and nothing has happened for %s: %s", gauge.Stall, p.describe())
 			}
 		}
 	}

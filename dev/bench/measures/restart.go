@@ -8,7 +8,7 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/counters"
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
-	"github.com/flotilla-gitops/flotilla/dev/bench/hub"
+	"github.com/flotilla-gitops/flotilla/dev/bench/program"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 )
 
@@ -75,9 +75,9 @@ func (r *Run) fanoutWithMemory(ctx context.Context) error {
 }
 
 // restingUsage returns what the manager takes once the hub is quiet.
-func (r *Run) restingUsage(ctx context.Context) (hub.Usage, error) {
+func (r *Run) restingUsage(ctx context.Context) (program.Usage, error) {
 	if _, err := r.hub.AwaitQuiet(ctx); err != nil {
-		return hub.Usage{}, err
+		return program.Usage{}, err
 	}
 	return r.hub.Usage(ctx)
 }

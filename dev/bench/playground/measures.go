@@ -33,10 +33,10 @@ func measureEdit(ctx context.Context, w *world) (*figures.Report, error) {
 			return nil, err
 		}
 		if err := w.after(ctx, start, map[string]measure{
-			"workload/downstream-2":   {&workload, "gone"},
-			"deployment/downstream-2": {&deployment, "gone"},
-			"bundle":                  {&bundle, "1/1"},
-			"gitrepo":                 {&gitrepo, "1/1"},
+			workloadOn("downstream-2", configMap): {&workload, "gone"},
+			deploymentOf("", "downstream-2"):      {&deployment, "gone"},
+			"bundle":                              {&bundle, "1/1"},
+			"gitrepo":                             {&gitrepo, "1/1"},
 		}); err != nil {
 			return nil, err
 		}
@@ -75,9 +75,9 @@ func measureCommit(ctx context.Context, w *world) (*figures.Report, error) {
 			return nil, err
 		}
 		if err := w.after(ctx, start, map[string]measure{
-			"workload/downstream-1": {&first, round},
-			"workload/downstream-2": {&second, round},
-			"commit":                {&seen, commit},
+			workloadOn("downstream-1", configMap): {&first, round},
+			workloadOn("downstream-2", configMap): {&second, round},
+			"commit":                              {&seen, commit},
 		}); err != nil {
 			return nil, err
 		}

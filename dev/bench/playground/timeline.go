@@ -38,13 +38,19 @@ func (t *timeline) set(what, state string) {
 // await returns since when the thing is in one of the states, waiting until it
 // is. The empty one is that of a thing that was never seen.
 func (t *timeline) await(ctx context.Context, what string, states ...string) (time.Time, error) {
+	return t.awaitSince(ctx, time.Time{}, what, states...)
+}
+
+// awaitSince is await for states that the thing came to after an instant: one
+// that it was in before, and left, is waited for anew.
+func (t *timeline) awaitSince(ctx context.Context, since time.Time, what string, states ...string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		t.mu.Lock()
 		now, changed := t.states[what], t.changed
 		t.mu.Unlock()
-		if slices.Contains(states, now.state) {
+		if slices.Contains(states, now.state) && !now.since.Before(since) {
 			return now.since, nil
 		}
 		select {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
 const (
@@ -40,6 +42,8 @@ type Settings struct {
 	Rounds int
 	// Polling is the pollingInterval of the GitRepo that Commit pushes to.
 	Polling time.Duration
+	// Bundles is how many bundles Away takes away.
+	Bundles int
 }
 
 // downstream are the clusters that are measured.
@@ -52,6 +56,8 @@ type world struct {
 	clusters map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]
 	repo     *repo.Repository
 	log      *timeline
+	// workloads names the ConfigMaps that are deployed.
+	workloads []string
 }
 
 // run prepares the playground, measures, and takes away what it has made.
@@ -66,7 +72,7 @@ func (s Settings) run(ctx context.Context, measure func(context.Context, *world)
 }
 
 func (s Settings) open(ctx context.Context) (*world, error) {
-	w := &world{Settings: s, clusters: map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]{}, log: newTimeline()}
+	w := &world{Settings: s, clusters: map[string]*kube.Kind[*corev1.ConfigMap, *corev1.ConfigMapList]{}, log: newTimeline(), workloads: []string{configMap}}
 	conn, err := s.connect("hub")
 	if err != nil {
 		return nil, err
@@ -95,9 +101,9 @@ func (s Settings) connect(cluster string) (*kube.Connection, error) {
 	return kube.Connect(config, kube.Options{UserAgent: "flotilla-bench"})
 }
 
-// watchHub notes when deployments come and go and what the counts say.
-func (w *world) watchHub() {
-	w.hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
+// watchDeployments notes when deployments come and go, and their states.
+func watchDeployments(hub *kube.Hub, log *timeline) {
+	hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
 		bd := e.Object()
 		if bd.Labels[names.LabelRepoName] != repoName {
 			return
@@ -109,8 +115,22 @@ func (w *world) watchHub() {
 		case bd.DeletionTimestamp != nil:
 			state = "removing"
 		}
-		w.log.set("deployment/"+bd.Labels[names.LabelCluster], state)
+		cluster := bd.Labels[names.LabelCluster]
+		log.set("deployment/"+bd.Name+"/"+cluster, state)
+		if e.New != nil {
+			log.set("state/"+bd.Name+"/"+cluster, string(status.DeploymentState(bd)))
+		}
 	})
+}
+
+// deploymentOf is what the log calls the deployment of a folder on a cluster.
+func deploymentOf(folder, cluster string) string {
+	return "deployment/" + names.Bundle(repoName, folder) + "/" + cluster
+}
+
+// watchHub notes when deployments come and go and what the counts say.
+func (w *world) watchHub() {
+	watchDeployments(w.hub, w.log)
 	w.hub.GitRepos.OnEvent(func(e kube.Event[*fleet.GitRepo]) {
 		if e.New != nil && e.New.Name == repoName {
 			w.log.set("gitrepo", e.New.Status.Display.ReadyBundleDeployments)
@@ -120,6 +140,7 @@ func (w *world) watchHub() {
 	w.hub.Bundles.OnEvent(func(e kube.Event[*fleet.Bundle]) {
 		if e.New != nil && e.New.Labels[names.LabelRepoName] == repoName {
 			w.log.set("bundle", e.New.Status.Display.ReadyClusters)
+			w.log.set("modified/"+e.New.Name, strconv.Itoa(e.New.Status.Summary.Modified))
 		}
 	})
 }
@@ -134,25 +155,31 @@ func (w *world) watchCluster(ctx context.Context, cluster string) error {
 		GVK: corev1.SchemeGroupVersion.WithKind("ConfigMap"), Plural: "configmaps", Namespaced: true,
 	})
 	kind.OnEvent(func(e kube.Event[*corev1.ConfigMap]) {
-		if o := e.Object(); o.Name == configMap && o.Namespace == namespace {
+		if o := e.Object(); o.Namespace == namespace {
 			state := "gone"
 			if e.New != nil {
 				state = e.New.Data["round"]
 			}
-			w.log.set("workload/"+cluster, state)
+			w.log.set(workloadOn(cluster, o.Name), state)
 		}
 	})
 	w.clusters[cluster] = kind
 	return conn.Start(ctx)
 }
 
+// workloadOn is what the log calls a ConfigMap of a cluster.
+func workloadOn(cluster, name string) string { return "workload/" + cluster + "/" + name }
+
 // push commits a workload that says which round it belongs to.
 func (w *world) push(ctx context.Context, round string) (string, error) {
-	manifest := fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n  round: %q\n", configMap, namespace, round)
 	return w.repo.Commit(ctx, repo.Change{Message: "Round " + round, Write: map[string]string{
-		"configmap.yaml": manifest,
+		"configmap.yaml": manifest(configMap, round),
 		"fleet.yaml":     "defaultNamespace: " + namespace + "\n",
 	}})
+}
+
+func manifest(name, round string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n  round: %q\n", name, namespace, round)
 }
 
 // create makes the GitRepo, or edits its targets.
@@ -214,8 +241,10 @@ func (w *world) remove(ctx context.Context) error {
 		return err
 	}
 	for _, cluster := range downstream() {
-		if _, err := w.log.await(ctx, "workload/"+cluster, "gone", ""); err != nil {
-			return err
+		for _, name := range w.workloads {
+			if _, err := w.log.await(ctx, workloadOn(cluster, name), "gone", ""); err != nil {
+				return err
+			}
 		}
 	}
 	return os.RemoveAll(w.repo.Dir())
