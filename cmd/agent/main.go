@@ -4,13 +4,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"helm.sh/helm/v3/pkg/kube"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -40,15 +43,28 @@ func command() *cobra.Command {
 		Long: `Run in a cluster what its hub asks for.
 
 The agent learns how to reach the hub from the Secret fleet-agent in its namespace (keys kubeconfig,
-deploymentNamespace, clusterNamespace and clusterName). It waits for the Secret, and follows its changes.`,
+deploymentNamespace, clusterNamespace and clusterName). It waits for the Secret, and follows its changes.
+
+Every flag can be given as an environment variable, too, as agentEnvVars of a Cluster do: --retry-max as
+FLOTILLA_RETRY_MAX. What is given as a flag counts.`,
 		Example: `  # In a pod of the cluster
   agent
+
+  # Where tenants deploy: nothing is ever installed with the agent's own rights
+  agent --require-service-account
+
+  # Where many deployments start at once, and what fails is to be tried again at least every minute
+  agent --concurrency 32 --retry-max 1m
+
+  # On a bad line: at most a minute between two attempts to reach the hub
+  agent --reconnect-max 1m --heartbeat-interval 30s
 
   # Beside the cluster, with a kubeconfig
   agent --kubeconfig downstream-1.yaml --metrics-address 127.0.0.1:9090 --log-level debug`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		PreRunE:       func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags(), os.LookupEnv) },
 		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) },
 	}
 	flagSet := cmd.Flags()
@@ -56,9 +72,34 @@ deploymentNamespace, clusterNamespace and clusterName). It waits for the Secret,
 	flagSet.StringVar(&f.Namespace, "namespace", agent.DefaultNamespace, "namespace of the agent: of its Secret, and of the service accounts that it acts as")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")
 	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ there, too")
-	flagSet.IntVar(&f.AtOnce, "concurrency", agent.DefaultAtOnce, "how many deployments are worked on at once")
+	flagSet.IntVar(&f.AtOnce, "concurrency", agent.DefaultAtOnce, "how many deployments are worked on at once, 1 to 256; those that only wait for others do not count")
+	flagSet.BoolVar(&f.RequireServiceAccount, "require-service-account", false,
+		"refuse deployments that name no service account, where there is no default one, instead of acting as the agent itself")
+	flagSet.DurationVar(&f.Heartbeat, "heartbeat-interval", agent.DefaultHeartbeat, "time between two heartbeats, 5s to 1m; the hub takes an agent for away that is silent for 3m")
+	flagSet.DurationVar(&f.LongestRetry, "retry-max", agent.DefaultLongestRetry,
+		"longest wait between two attempts at a deployment that fails; the first is 1s, then they double, each up to a tenth longer")
+	flagSet.DurationVar(&f.LongestReconnect, "reconnect-max", agent.DefaultLongestReconnect,
+		"longest wait between two attempts to begin with a hub that does not answer; the first is 500ms, then they double, each up to half as long again")
+	flagSet.DurationVar(&f.RenderTimeout, "render-timeout", agent.DefaultRenderTimeout, "how long the templates of a chart may take")
 	flagSet.StringVar(&f.logLevel, "log-level", "info", "debug, info, warning or error")
 	return cmd
+}
+
+// fromEnvironment sets the flags that were not given from environment
+// variables: FLOTILLA_ and the name of the flag, in capitals.
+func fromEnvironment(flagSet *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var wrong []error
+	flagSet.VisitAll(func(f *pflag.Flag) {
+		variable := "FLOTILLA_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := lookup(variable)
+		if !ok || f.Changed {
+			return
+		}
+		if err := f.Value.Set(value); err != nil {
+			wrong = append(wrong, fmt.Errorf("environment variable %s: %w", variable, err))
+		}
+	})
+	return errors.Join(wrong...)
 }
 
 func run(ctx context.Context, f flags) error {

@@ -15,11 +15,15 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
+	"github.com/flotilla-gitops/flotilla/pkg/agent"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
@@ -250,4 +254,126 @@ func TestSecretThatCannotBeUsedIsWaitedFor(t *testing.T) {
 	good.ResourceVersion = ""
 	w.putSecret(good)
 	w.awaitReady(key)
+}
+
+// The token is revoked: nothing is changed. A new one counts at once, however
+// long the agent was refused.
+func TestRevokedTokenChangesNothingAndANewOneCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.hubAccount("first")
+	w.writeToken(first)
+	w.start()
+	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
+	gone := w.deploy("gone", manifest(map[string]string{"a.yaml": configMapYAML("gone", "1")}))
+	w.awaitReady(key)
+	w.awaitReady(gone)
+	if err := env.Kubernetes.CoreV1().ServiceAccounts(w.namespace).Delete(t.Context(), "first", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// The API server remembers for a while whom it knew; the watch that is open ends when it ends.
+	w.restart()
+	w.awaitRefused(first)
+	env.BundleDeployments.Remove(t, gone)
+	w.change(key, manifest(map[string]string{"a.yaml": configMapYAML("a", "2")}))
+	if w.configMap("gone") == nil || w.configMap("a").Data["key"] != "1" {
+		t.Error("something was changed with a token that does not count")
+	}
+	second := w.hubAccount("second")
+	renewed := time.Now()
+	w.writeToken(second)
+	w.awaitReady(key)
+	w.awaitRemoved(gone)
+	t.Logf("all was done %s after the token was renewed", time.Since(renewed).Round(time.Millisecond))
+}
+
+// The agent's own API server is away: what is asked for meanwhile is done when
+// it is back, and nothing is said to be done before.
+func TestOwnAPIServerThatIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	road := newRoad(t)
+	w.configure = func(c *agent.Config) {
+		c.LongestRetry = 2 * time.Second
+		c.Local.TLSClientConfig.ServerName, c.Local.Host = tlsName(t, c.Local.Host), road.url()
+	}
+	w.start()
+	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
+	gone := w.deploy("gone", manifest(map[string]string{"a.yaml": configMapYAML("gone", "1")}))
+	w.awaitReady(key)
+	w.awaitReady(gone)
+	road.close()
+	env.BundleDeployments.Remove(t, gone)
+	w.change(key, manifest(map[string]string{"a.yaml": configMapYAML("a", "2")}))
+	env.BundleDeployments.Await(t, key, func(bd *fleet.BundleDeployment) error {
+		if bd.Status.AppliedDeploymentID == bd.Spec.DeploymentID {
+			t.Fatal("it counts as applied")
+		}
+		return nil
+	})
+	if w.configMap("gone") == nil || w.configMap("a").Data["key"] != "1" {
+		t.Error("something was changed while the API server was away")
+	}
+	back := time.Now()
+	road.open()
+	w.awaitReady(key)
+	w.awaitRemoved(gone)
+	t.Logf("all was done %s after the API server was back", time.Since(back).Round(time.Millisecond))
+}
+
+// tlsName is the name in the certificate of a host, where the client does not
+// say another one.
+func tlsName(t *testing.T, host string) string {
+	t.Helper()
+	u, err := url.Parse(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env.Config.ServerName != "" {
+		return env.Config.ServerName
+	}
+	return u.Hostname()
+}
+
+// awaitRefused waits until the API server does not know a token any more.
+func (w *world) awaitRefused(token string) {
+	w.t.Helper()
+	config := rest.AnonymousClientConfig(env.Config)
+	config.BearerToken = token
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	harness.Eventually(w.t, "the token is refused", func(ctx context.Context) error {
+		_, err := client.CoreV1().ConfigMaps(w.namespace).Get(ctx, names.ConfigMapHub, metav1.GetOptions{})
+		if apierrors.IsUnauthorized(err) {
+			return nil
+		}
+		return fmt.Errorf("it is not: %w", err)
+	})
+}
+
+// The API server, which is the hub and the cluster here, is killed while it is
+// worked with.
+//
+// This test is not parallel: all others have the same API server.
+func TestAPIServerIsKilled(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	app := func(value string) ask { return manifest(map[string]string{"a.yaml": configMapYAML("a", value)}) }
+	key := w.deploy("app", app("1"))
+	kept := w.deploy("kept", manifest(map[string]string{"a.yaml": configMapYAML("kept", "1")}))
+	w.awaitReady(key)
+	w.awaitReady(kept)
+	uid := w.configMap("kept").UID
+	for i := range 2 {
+		w.change(key, app(fmt.Sprint(i+2)))
+		env.RestartAPIServer(t, i == 0)
+		w.awaitReady(key)
+	}
+	env.BundleDeployments.Remove(t, key)
+	w.awaitRemoved(key)
+	if cm := w.configMap("kept"); cm == nil || cm.UID != uid {
+		t.Error("what nobody changed is not as it was")
+	}
 }

@@ -44,7 +44,8 @@ const (
 func TestWatchesComeAndGoWithCustomKinds(t *testing.T) {
 	w := newWorld(t)
 	c := newCustoms(t, w)
-	w.startWith(c.serve)
+	w.configure = c.serve
+	w.start()
 	w.awaitReady(w.deploy("other", manifest(map[string]string{"a.yaml": configMapYAML("other", "1")})))
 	before := c.awaitHeld(0)
 	for round := range 2 {

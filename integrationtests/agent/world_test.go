@@ -38,6 +38,8 @@ type world struct {
 	cluster                  *fleet.Cluster
 	// line counts and can cut the agent's requests to its own cluster.
 	line *line
+	// configure, if set, changes how the agent is started.
+	configure func(*agent.Config)
 
 	stop func()
 }
@@ -129,16 +131,12 @@ func (w *world) putSecret(secret *corev1.Secret) {
 // start runs the agent until the test ends, or until stop is called.
 func (w *world) start() {
 	w.t.Helper()
-	w.startWith(func(*agent.Config) {})
-}
-
-// startWith is start with another configuration.
-func (w *world) startWith(edit func(*agent.Config)) {
-	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	config := agent.Config{Local: w.line.through(env.Config), Namespace: w.agent, AtOnce: agent.DefaultAtOnce}
-	edit(&config)
+	if w.configure != nil {
+		w.configure(&config)
+	}
 	log := harness.LogOf(w.t)
 	go func() { ended <- agent.Run(ctx, config, log) }()
 	w.stop = sync.OnceFunc(func() {

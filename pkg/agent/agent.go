@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
@@ -26,7 +27,9 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/flotilla-gitops/flotilla/pkg/agent/heartbeat"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
 
 // Config is what the agent is started with.
@@ -40,15 +43,65 @@ type Config struct {
 	// DebugEndpoints serves profiles of the agent at MetricsAddress, too, below /debug/pprof/. Whoever reaches them can
 	// slow the agent down.
 	DebugEndpoints bool
-	// AtOnce is how many deployments are worked on at once.
+	// AtOnce is how many deployments are worked on at once; 1 to MaxAtOnce.
 	AtOnce int
+	// RequireServiceAccount refuses deployments that would be handled as the agent itself: they have to name a service
+	// account of the agent's namespace, unless there is the default one.
+	RequireServiceAccount bool
+	// Heartbeat is the time between two renewals of the agent's Lease on the hub; 0 for the default, else 5 s to 1 min.
+	Heartbeat time.Duration
+	// LongestRetry is the longest wait between two attempts at a deployment that fails; 0 for the default.
+	LongestRetry time.Duration
+	// LongestReconnect is the longest wait between two attempts to begin a session with the hub; 0 for the default.
+	LongestReconnect time.Duration
+	// RenderTimeout is how long the templates of a chart may take; 0 for the default.
+	RenderTimeout time.Duration
 }
 
-// Defaults of Config.
+// Defaults and bounds of Config.
 const (
-	DefaultNamespace = names.NamespaceSystem
-	DefaultAtOnce    = 16
+	DefaultNamespace        = names.NamespaceSystem
+	DefaultAtOnce           = 16
+	MaxAtOnce               = 256
+	DefaultHeartbeat        = heartbeat.Period
+	DefaultLongestRetry     = 5 * time.Minute
+	DefaultLongestReconnect = 30 * time.Second
+	DefaultRenderTimeout    = release.DefaultRenderTimeout
+
+	shortestHeartbeat = 5 * time.Second
 )
+
+// check says what of the configuration cannot be, by the name of the flag.
+func (c *Config) check() error {
+	var wrong []error
+	refuse := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
+		}
+	}
+	refuse(c.AtOnce >= 1 && c.AtOnce <= MaxAtOnce, "concurrency is %d: it must be 1 to %d", c.AtOnce, MaxAtOnce)
+	refuse(c.Heartbeat >= shortestHeartbeat && c.Heartbeat <= heartbeat.Period,
+		"heartbeat-interval is %s: it must be %s to %s, or the hub takes the agent for away", c.Heartbeat, shortestHeartbeat, heartbeat.Period)
+	refuse(c.LongestRetry >= time.Second, "retry-max is %s: it must be at least 1s", c.LongestRetry)
+	refuse(c.LongestReconnect >= time.Second, "reconnect-max is %s: it must be at least 1s", c.LongestReconnect)
+	refuse(c.RenderTimeout >= time.Second, "render-timeout is %s: it must be at least 1s", c.RenderTimeout)
+	return errors.Join(wrong...)
+}
+
+// complete sets defaults where nothing is said.
+func (c *Config) complete() {
+	setDefault(&c.AtOnce, DefaultAtOnce)
+	setDefault(&c.Heartbeat, DefaultHeartbeat)
+	setDefault(&c.LongestRetry, DefaultLongestRetry)
+	setDefault(&c.LongestReconnect, DefaultLongestReconnect)
+	setDefault(&c.RenderTimeout, DefaultRenderTimeout)
+}
+
+func setDefault[T int | time.Duration](v *T, value T) {
+	if *v == 0 {
+		*v = value
+	}
+}
 
 // agent is a running agent.
 type agent struct {
@@ -61,6 +114,10 @@ type agent struct {
 
 // Run runs the agent until ctx ends.
 func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
+	config.complete()
+	if err := config.check(); err != nil {
+		return err
+	}
 	local := rest.CopyConfig(config.Local)
 	// The API server's priority and fairness decides.
 	local.QPS, local.Burst = -1, 0
@@ -140,7 +197,9 @@ func (a *agent) supervise(ctx context.Context, updates <-chan *credentials) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		case c := <-updates:
-			if current != nil && current.credentials.connection == c.connection {
+			// A watch that was refused is tried again after a while of its own. With a token that counts, a new session begins
+			// at once.
+			if current != nil && current.credentials.connection == c.connection && !current.line.refused.Load() {
 				current.line.renew(c.token)
 				a.log.Debug("Token renewed")
 				continue

@@ -41,7 +41,7 @@ func newMetrics(a *agent) *metrics {
 
 func (a *agent) unclaimed() float64 {
 	if s := a.session.Load(); s != nil && s.working.Load() {
-		return float64(s.controller.Load().Unclaimed())
+		return float64(len(s.controller.Load().Unclaimed()))
 	}
 	return 0
 }

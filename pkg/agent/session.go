@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -38,8 +39,10 @@ type session struct {
 
 // between are the times between two attempts to begin a session, with jitter:
 // many agents lose their hub at the same moment.
-func between() wait.Backoff {
-	return wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: 30 * time.Second, Steps: math.MaxInt32}
+func (s *session) between() wait.Backoff {
+	return wait.Backoff{
+		Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Cap: s.agent.config.LongestReconnect, Steps: math.MaxInt32,
+	}
 }
 
 // run works until ctx ends. What fails before there is anything to work on is
@@ -51,7 +54,7 @@ func (s *session) run(ctx context.Context) {
 	log.Info("Connecting to the hub")
 	s.agent.session.Store(s)
 	defer s.agent.session.CompareAndSwap(s, nil)
-	backoff := between()
+	backoff := s.between()
 	_ = backoff.DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
 		if err := s.work(ctx, log); err != nil && ctx.Err() == nil {
 			log.WithError(err).Error("Session with the hub failed, trying again")
@@ -97,15 +100,23 @@ func (s *session) heartbeat(conn *kube.Connection) (*heartbeat.Heartbeat, error)
 	return heartbeat.New(heartbeat.Options{
 		Leases: conn.Kubernetes.CoordinationV1().Leases(s.credentials.namespace), Hub: writer,
 		Cluster: s.credentials.cluster, Agent: s.agent.config.Namespace, Holder: s.agent.holder(),
-		Log: s.agent.log, Clock: clock.RealClock{},
+		Period: s.agent.config.Heartbeat, Unclaimed: s.unclaimed, Log: s.agent.log, Clock: clock.RealClock{},
 	}), nil
+}
+
+// unclaimed returns the unclaimed releases, and whether they are known yet.
+func (s *session) unclaimed() ([]types.NamespacedName, bool) {
+	if !s.working.Load() {
+		return nil, false
+	}
+	return s.controller.Load().Unclaimed(), true
 }
 
 // hubID asks the hub who it is until it answers: releases are not made for a
 // hub that nobody could tell from another.
 func (s *session) hubID(ctx context.Context, conn *kube.Connection, log logrus.FieldLogger) (string, error) {
 	var id string
-	backoff := between()
+	backoff := s.between()
 	err := backoff.DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
 		found, err := conn.Kubernetes.CoreV1().ConfigMaps(s.credentials.namespace).Get(ctx, names.ConfigMapHub, metav1.GetOptions{})
 		if err == nil && found.Data[names.KeyHubID] == "" {
@@ -123,7 +134,10 @@ func (s *session) hubID(ctx context.Context, conn *kube.Connection, log logrus.F
 
 // deploy looks after the deployments until ctx ends.
 func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID string, beat *heartbeat.Heartbeat) error {
-	releases, err := release.NewManager(release.Options{Config: s.agent.local, Agent: s.agent.config.Namespace, Log: s.agent.log})
+	releases, err := release.NewManager(release.Options{
+		Config: s.agent.local, Agent: s.agent.config.Namespace, Log: s.agent.log,
+		RequireServiceAccount: s.agent.config.RequireServiceAccount, RenderTimeout: s.agent.config.RenderTimeout,
+	})
 	if err != nil {
 		return err
 	}
@@ -139,7 +153,7 @@ func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID strin
 		return fmt.Errorf("making client for the hub: %w", err)
 	}
 	controller, err := s.newController(ctx, hub, deployments.Deps{
-		Releases: releases, Inventory: inventory, HubID: hubID,
+		Releases: releases, Inventory: inventory, HubID: hubID, UnclaimedChanged: beat.Look,
 		Evidence: deployments.HubEvidence{Client: metadataOf, Namespace: s.credentials.namespace, Cluster: s.credentials.cluster},
 	})
 	if err != nil {
@@ -163,6 +177,7 @@ func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID strin
 		inventory.Run(ctx)
 		return nil
 	})
+	group.Go(func() error { return watchKinds(ctx, s.agent.local, controller.KindsChanged) })
 	group.Go(func() error {
 		if err := conn.Start(ctx); err != nil {
 			return err
@@ -172,6 +187,7 @@ func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID strin
 		}
 		s.agent.log.Info("Looking after deployments")
 		s.working.Store(true)
+		beat.Look()
 		controller.Run(ctx)
 		return nil
 	})
@@ -200,6 +216,7 @@ func (s *session) newController(ctx context.Context, hub *kube.Hub, deps deploym
 		return set
 	}
 	deps.Namespace, deps.Agent = s.credentials.namespace, s.agent.config.Namespace
+	deps.RequireServiceAccount, deps.LongestRetry = s.agent.config.RequireServiceAccount, s.agent.config.LongestRetry
 	deps.AtOnce, deps.Log, deps.Metrics = s.agent.config.AtOnce, s.agent.log, s.agent.metrics.deployments
 	return deployments.New(deps)
 }

@@ -14,6 +14,8 @@ type line struct {
 	token atomic.Pointer[string]
 	// away says that the last request had no answer.
 	away atomic.Bool
+	// refused says that the hub last said that it does not know the token.
+	refused atomic.Bool
 	// back is called when the hub answers after it did not.
 	back atomic.Pointer[func()]
 }
@@ -52,6 +54,9 @@ func (t *lineTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := t.next.RoundTrip(req)
+	if err == nil {
+		t.line.refused.Store(resp.StatusCode == http.StatusUnauthorized)
+	}
 	switch {
 	case err != nil && req.Context().Err() == nil, err == nil && unavailable(resp.StatusCode):
 		t.line.away.Store(true)

@@ -136,6 +136,13 @@ const (
 	AnnotationResourcePolicy = "helm.sh/resource-policy"
 	// ResourcePolicyKeep is the value of AnnotationResourcePolicy.
 	ResourcePolicyKeep = "keep"
+	// AnnotationUnclaimed, on the newest record of a release whose deployment is not on the hub, is a person's word about
+	// it: UnclaimedRemove or UnclaimedForget.
+	AnnotationUnclaimed = "flotilla-gitops.github.io/unclaimed"
+	// UnclaimedRemove has the release uninstalled, without its hooks.
+	UnclaimedRemove = "remove"
+	// UnclaimedForget has the agent take its labels off the records: what is left is a plain Helm release.
+	UnclaimedForget = "forget"
 )
 
 // Finalizers. Those of parents are taken off once every child is marked deleted; that of a deployment once its agent

@@ -19,7 +19,9 @@ func (m *Manager) install(ctx context.Context, s step) error {
 	if err != nil {
 		return err
 	}
-	cfg, client, err := m.helm(ctx, act, m.job(s))
+	bound, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cfg, client, err := m.helm(bound, act, m.job(s))
 	if err != nil {
 		return err
 	}
@@ -34,9 +36,9 @@ func (m *Manager) install(ctx context.Context, s step) error {
 	install.EnableDNS, install.SkipSchemaValidation = !req.Helm.DisableDNS, req.Helm.SkipSchemaValidation
 	install.DisableOpenAPIValidation = true
 	install.PostRenderer = client.witness(pkg.PostRenderer)
-	_, err = guarded(func() (*helmrelease.Release, error) {
-		// Helm would leave its goroutines behind if its context ended; its requests end with ctx.
-		return install.RunWithContext(context.WithoutCancel(ctx), pkg.Chart, pkg.Values)
+	_, err = m.render(client, s.req, pkg.Chart, func() (*helmrelease.Release, error) {
+		// Helm would leave its goroutines behind if its context ended; its requests end with bound.
+		return install.RunWithContext(context.WithoutCancel(bound), pkg.Chart, pkg.Values)
 	})
 	return m.explain(ctx, client.clean(err), fmt.Sprintf("installing release %s", req.Key))
 }
@@ -46,7 +48,9 @@ func (m *Manager) upgrade(ctx context.Context, s step) error {
 	if err != nil {
 		return err
 	}
-	cfg, client, err := m.helm(ctx, act, m.job(s))
+	bound, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cfg, client, err := m.helm(bound, act, m.job(s))
 	if err != nil {
 		return err
 	}
@@ -61,15 +65,15 @@ func (m *Manager) upgrade(ctx context.Context, s step) error {
 	upgrade.EnableDNS, upgrade.SkipSchemaValidation = !req.Helm.DisableDNS, req.Helm.SkipSchemaValidation
 	upgrade.DisableOpenAPIValidation = true
 	upgrade.PostRenderer = client.witness(pkg.PostRenderer)
-	_, err = guarded(func() (*helmrelease.Release, error) {
-		return upgrade.RunWithContext(context.WithoutCancel(ctx), req.Key.Name, pkg.Chart, pkg.Values)
+	_, err = m.render(client, s.req, pkg.Chart, func() (*helmrelease.Release, error) {
+		return upgrade.RunWithContext(context.WithoutCancel(bound), req.Key.Name, pkg.Chart, pkg.Values)
 	})
 	return m.explain(ctx, client.clean(err), fmt.Sprintf("upgrading release %s", req.Key))
 }
 
 // prepare makes the namespace and loads the package.
 func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, error) {
-	act, err := m.as(req.ServiceAccount)
+	act, err := m.handler(req.ServiceAccount)
 	if err != nil {
 		return nil, Package{}, err
 	}
@@ -84,7 +88,10 @@ func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, e
 }
 
 func (m *Manager) job(s step) job {
-	return job{key: s.req.Key, set: m.setOf(s.req.Owner.Deployment), history: s.found, waiting: s.req.Waiting}
+	return job{
+		key: s.req.Key, set: m.setOf(s.req.Owner.Deployment), history: s.found,
+		timeout: s.req.Helm.timeout(), waiting: s.req.Waiting,
+	}
 }
 
 // explain says what was being done when err happened, and that the process was
@@ -182,21 +189,24 @@ func (m *Manager) handOver(ctx context.Context, s step) error {
 
 // preview returns the objects that an install would make.
 func (m *Manager) preview(ctx context.Context, act *actor, req *Request, pkg Package) ([]Object, error) {
-	cfg, _, err := m.helm(ctx, act, job{key: req.Key, set: m.setOf(req.Owner.Deployment)})
+	bound, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cfg, client, err := m.helm(bound, act, job{key: req.Key, set: m.setOf(req.Owner.Deployment), waiting: req.Waiting})
 	if err != nil {
 		return nil, err
 	}
 	install := action.NewInstall(cfg)
 	install.ReleaseName, install.Namespace = req.Key.Name, req.Key.Namespace
 	install.DryRun, install.ClientOnly, install.DisableHooks, install.SkipCRDs = true, true, true, true
+	install.DryRunOption = "server" // templates look up what they will when it is installed
 	install.KubeVersion, install.APIVersions = &cfg.Capabilities.KubeVersion, cfg.Capabilities.APIVersions
 	install.EnableDNS, install.SkipSchemaValidation = !req.Helm.DisableDNS, req.Helm.SkipSchemaValidation
-	install.PostRenderer = pkg.PostRenderer
-	rendered, err := guarded(func() (*helmrelease.Release, error) {
-		return install.RunWithContext(context.WithoutCancel(ctx), pkg.Chart, pkg.Values)
+	install.PostRenderer = client.witness(pkg.PostRenderer)
+	rendered, err := m.render(client, req, pkg.Chart, func() (*helmrelease.Release, error) {
+		return install.RunWithContext(context.WithoutCancel(bound), pkg.Chart, pkg.Values)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("rendering release %s: %w", req.Key, err)
+		return nil, fmt.Errorf("rendering release %s: %w", req.Key, client.clean(err))
 	}
 	list, err := parseManifest(rendered.Manifest)
 	return m.settled(list, req.Key), err

@@ -54,7 +54,8 @@ func (c *cluster) refresh() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
-	if now.Sub(c.refreshed) < refreshEvery {
+	// A clock that was set back must not keep it from looking.
+	if since := now.Sub(c.refreshed); since >= 0 && since < refreshEvery {
 		return false
 	}
 	c.refreshed = now

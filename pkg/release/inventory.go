@@ -40,7 +40,7 @@ func (m *Manager) NewInventory() (*Inventory, error) {
 	err := informer.SetTransform(func(obj any) (any, error) {
 		if meta, ok := obj.(metav1.Object); ok {
 			meta.SetManagedFields(nil)
-			meta.SetAnnotations(nil)
+			meta.SetAnnotations(wishOf(meta))
 		}
 		return obj, nil
 	})
@@ -48,6 +48,15 @@ func (m *Manager) NewInventory() (*Inventory, error) {
 		return nil, fmt.Errorf("making inventory of releases: %w", err)
 	}
 	return &Inventory{informer: informer}, nil
+}
+
+// wishOf returns those of the annotations that a Record holds.
+func wishOf(meta metav1.Object) map[string]string {
+	wish, ok := meta.GetAnnotations()[names.AnnotationUnclaimed]
+	if !ok {
+		return nil
+	}
+	return map[string]string{names.AnnotationUnclaimed: wish}
 }
 
 // OnChange has f called for every record that appears, changes or goes. It

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,7 +31,9 @@ import (
 //     is part of the upgrade: if it fails, the upgrade has failed.
 //   - Kinds that the API server no longer serves are left out of manifests
 //     that are recorded: nothing of such a kind can exist.
-//   - The API server alone validates.
+//   - The API server alone validates. What it refuses is said with the name of
+//     the object: see createAll and changeAll.
+//   - A chart that takes too long to render is given up: see Manager.render.
 type kubeClient struct {
 	*kube.Client
 	ctx     context.Context
@@ -45,10 +48,19 @@ type kubeClient struct {
 	// recorded are the objects of all recorded revisions, recordedText their manifests.
 	recorded     []Object
 	recordedText map[string]bool
+	// timeout is how long to wait for a single thing.
+	timeout time.Duration
 	// waiting is called with what waits for others.
 	waiting func(wait func())
-	// target is the manifest that Helm is about to apply.
-	target string
+
+	// mu guards turn and target while the chart may still be rendering. turn says how that goes, rendered is closed when
+	// it is done; target is the manifest that Helm is about to apply.
+	mu       sync.Mutex
+	turn     turn
+	rendered chan struct{}
+	target   string
+	// replacing has objects replaced one after the other.
+	replacing sync.Mutex
 	// forgiving leaves unknown kinds out of every manifest.
 	forgiving bool
 
@@ -128,7 +140,7 @@ func documents(manifest string) []string {
 
 func (c *kubeClient) Create(list kube.ResourceList) (result *kube.Result, err error) {
 	defer c.caught(&err)
-	result, err = c.Client.Create(list)
+	result, err = c.createAll(list)
 	if err != nil || len(c.recorded) == 0 || !c.isTarget(list) {
 		return result, err
 	}
@@ -156,26 +168,18 @@ func (c *kubeClient) isTarget(list kube.ResourceList) bool {
 }
 
 func (c *kubeClient) Update(original, target kube.ResourceList, force bool) (*kube.Result, error) {
-	return c.update(original, target, func(original kube.ResourceList) (*kube.Result, error) {
-		return c.Client.Update(original, target, force)
-	})
+	return c.update(original, target, changing{apply: c.Client.Update, force: force})
 }
 
 func (c *kubeClient) UpdateThreeWayMerge(original, target kube.ResourceList, force bool) (*kube.Result, error) {
-	return c.update(original, target, func(original kube.ResourceList) (*kube.Result, error) {
-		return c.Client.UpdateThreeWayMerge(original, target, force)
-	})
+	return c.update(original, target, changing{apply: c.Client.UpdateThreeWayMerge, force: force})
 }
 
-func (c *kubeClient) update(original, target kube.ResourceList, apply func(kube.ResourceList) (*kube.Result, error)) (result *kube.Result, err error) {
+func (c *kubeClient) update(original, target kube.ResourceList, how changing) (result *kube.Result, err error) {
 	// Helm reads the result of a failed update, too.
 	result = &kube.Result{}
 	defer c.caught(&err)
-	applied, err := apply(original.Intersect(target))
-	if applied != nil {
-		result = applied
-	}
-	if err != nil {
+	if err := c.changeAll(original, target, how, result); err != nil {
 		return result, err
 	}
 	_, err = c.objects.remove(c.ctx, removal{
@@ -264,7 +268,9 @@ func (w *witness) Run(rendered *bytes.Buffer) (*bytes.Buffer, error) {
 		}
 		rendered = changed
 	}
-	w.client.target = rendered.String()
+	if err := w.client.goOn(rendered.String()); err != nil {
+		return nil, err
+	}
 	return rendered, nil
 }
 
@@ -274,7 +280,10 @@ func (c *kubeClient) clean(err error) error {
 	if err == nil {
 		return nil
 	}
-	secrets, parseErr := secretsIn(c.target)
+	c.mu.Lock()
+	target := c.target
+	c.mu.Unlock()
+	secrets, parseErr := secretsIn(target)
 	if parseErr != nil || len(secrets) == 0 {
 		return err
 	}

@@ -19,8 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -35,8 +33,12 @@ type Options struct {
 	Agent string
 	// Log of the manager.
 	Log logrus.FieldLogger
+	// RequireServiceAccount refuses to handle a release as the agent itself.
+	RequireServiceAccount bool
+	// RenderTimeout is how long the templates of a chart may take; 1 minute.
+	RenderTimeout time.Duration
 	// Clock tells the time; the real one.
-	Clock clock.PassiveClock
+	Clock clock.WithTicker
 }
 
 // Manager installs, upgrades and removes releases in one cluster. It is safe
@@ -45,19 +47,17 @@ type Manager struct {
 	config  *rest.Config
 	agent   string
 	log     logrus.FieldLogger
+	clock   clock.WithTicker
 	cluster *cluster
 	self    *actor
 	locks   locks
 
+	requireAccount bool
+	renderTimeout  time.Duration
+	renderings     renderings
+
 	mu     sync.Mutex
 	actors map[string]*actor
-}
-
-// actor is somebody on whose behalf requests are made.
-type actor struct {
-	config   *rest.Config
-	client   kubernetes.Interface
-	metadata metadata.Interface
 }
 
 // NewManager returns a manager. It makes no request.
@@ -69,6 +69,9 @@ func NewManager(opts Options) (*Manager, error) {
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
 	}
+	if opts.RenderTimeout == 0 {
+		opts.RenderTimeout = DefaultRenderTimeout
+	}
 	shared, err := newCluster(config, opts.Clock, opts.Log)
 	if err != nil {
 		return nil, err
@@ -78,54 +81,10 @@ func NewManager(opts Options) (*Manager, error) {
 		return nil, err
 	}
 	return &Manager{
-		config: config, agent: opts.Agent, log: opts.Log, cluster: shared, self: self,
+		config: config, agent: opts.Agent, log: opts.Log, clock: opts.Clock, cluster: shared, self: self,
+		requireAccount: opts.RequireServiceAccount, renderTimeout: opts.RenderTimeout,
 		actors: map[string]*actor{},
 	}, nil
-}
-
-func newActor(config *rest.Config) (*actor, error) {
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("making client: %w", err)
-	}
-	meta, err := metadata.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("making metadata client: %w", err)
-	}
-	return &actor{config: config, client: client, metadata: meta}, nil
-}
-
-// as returns the actor for a service account of the agent's namespace; the
-// empty name is the agent itself.
-func (m *Manager) as(serviceAccount string) (*actor, error) {
-	if serviceAccount == "" {
-		return m.self, nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if known, ok := m.actors[serviceAccount]; ok {
-		return known, nil
-	}
-	config := rest.CopyConfig(m.config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: fmt.Sprintf("system:serviceaccount:%s:%s", m.agent, serviceAccount),
-	}
-	made, err := newActor(config)
-	if err != nil {
-		return nil, err
-	}
-	m.actors[serviceAccount] = made
-	return made, nil
-}
-
-// ClientAs returns a client that acts as a service account of the agent's
-// namespace; the empty name is the agent itself.
-func (m *Manager) ClientAs(serviceAccount string) (kubernetes.Interface, error) {
-	act, err := m.as(serviceAccount)
-	if err != nil {
-		return nil, err
-	}
-	return act.client, nil
 }
 
 // RESTMapper returns the shared knowledge of the kinds that the cluster
@@ -267,7 +226,8 @@ func (m *Manager) helm(ctx context.Context, act *actor, job job) (*action.Config
 	client := &kubeClient{
 		Client: inner, ctx: ctx, log: log, release: job.key, set: job.set,
 		objects:      &objects{cluster: m.cluster, client: act.metadata},
-		capabilities: capabilities, recorded: recorded, recordedText: map[string]bool{}, waiting: job.waiting,
+		capabilities: capabilities, recorded: recorded, recordedText: map[string]bool{},
+		timeout: job.timeout, waiting: job.waiting, rendered: make(chan struct{}),
 	}
 	if client.waiting == nil {
 		client.waiting = func(wait func()) { wait() }
@@ -275,12 +235,16 @@ func (m *Manager) helm(ctx context.Context, act *actor, job job) (*action.Config
 	for _, revision := range job.history {
 		client.recordedText[revision.Manifest] = true
 	}
-	// Without a RESTClientGetter templates cannot look into the cluster. The release's records are the agent's
-	// business: a tenant's service account need not be able to read them.
-	return &action.Configuration{
+	// The release's records are the agent's business: a tenant's service account need not be able to read them.
+	cfg := &action.Configuration{
 		KubeClient: client, Capabilities: capabilities, Log: log.Debugf,
 		Releases: newStorage(ctx, m.self.client.CoreV1().Secrets(job.key.Namespace)),
-	}, client, nil
+	}
+	if act != m.self {
+		// Without it templates cannot look into the cluster, and as the agent itself they would see everybody's objects.
+		cfg.RESTClientGetter = getter
+	}
+	return cfg, client, nil
 }
 
 // job is a piece of work on one release.
@@ -288,6 +252,7 @@ type job struct {
 	key     Key
 	set     string
 	history history
+	timeout time.Duration
 	waiting func(wait func())
 }
 

@@ -62,6 +62,8 @@ type Record struct {
 	Agent string
 	// Digest is the label form of the deploymentID that the revision was made from.
 	Digest string
+	// Wish is what a person said is to become of the release should nothing claim it: see names.AnnotationUnclaimed.
+	Wish string
 }
 
 // Labels that Helm's storage writes on every record.
@@ -80,6 +82,7 @@ func RecordOf(meta metav1.Object) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("reading release record %s/%s: %w", meta.GetNamespace(), meta.GetName(), err)
 	}
+	record.Wish = meta.GetAnnotations()[names.AnnotationUnclaimed]
 	return record, nil
 }
 

@@ -35,6 +35,8 @@ type Removal struct {
 	Helm HelmOptions
 	// Waiting, if set, is called around what waits for others: see Request.Waiting.
 	Waiting func(wait func())
+	// WithoutHooks runs no hooks.
+	WithoutHooks bool
 
 	// anyUID has releases of earlier deployments of the same name removed, too.
 	anyUID bool
@@ -62,7 +64,7 @@ func (m *Manager) remove(ctx context.Context, r Removal) ([]Remaining, error) {
 	if err != nil {
 		return nil, err
 	}
-	act, err := m.as(r.ServiceAccount)
+	act, err := m.handler(r.ServiceAccount)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +101,7 @@ func (m *Manager) removeObjects(ctx context.Context, act *actor, r Removal, foun
 	set := m.setOf(r.Owner.Deployment)
 	newest := found[len(found)-1]
 	if newest.Info.Status != helmrelease.StatusUninstalled {
-		cfg, client, err := m.helm(ctx, act, job{key: r.Key, set: set, history: found, waiting: r.Waiting})
+		cfg, client, err := m.helm(ctx, act, job{key: r.Key, set: set, history: found, timeout: r.Helm.timeout(), waiting: r.Waiting})
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +109,7 @@ func (m *Manager) removeObjects(ctx context.Context, act *actor, r Removal, foun
 		uninstall := action.NewUninstall(cfg)
 		// The records stay until the last object has gone: they are all that names it.
 		uninstall.KeepHistory = true
+		uninstall.DisableHooks = r.WithoutHooks
 		uninstall.Timeout = r.Helm.timeout()
 		_, err = guarded(func() (*helmrelease.UninstallReleaseResponse, error) { return uninstall.Run(r.Key.Name) })
 		if client.deleteErr != nil {

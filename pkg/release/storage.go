@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"fmt"
 
 	"helm.sh/helm/v3/pkg/storage"
 	"helm.sh/helm/v3/pkg/storage/driver"
@@ -34,7 +35,23 @@ func (b *boundSecrets) List(_ context.Context, opts metav1.ListOptions) (*corev1
 }
 
 func (b *boundSecrets) Create(_ context.Context, secret *corev1.Secret, opts metav1.CreateOptions) (*corev1.Secret, error) {
+	if err := fits(secret); err != nil {
+		return nil, err
+	}
 	return b.SecretInterface.Create(b.ctx, secret, opts)
+}
+
+// fits fails if a record is larger than a Secret can be.
+func fits(record *corev1.Secret) error {
+	size := 0
+	for _, value := range record.Data {
+		size += len(value)
+	}
+	if size <= corev1.MaxSecretSize {
+		return nil
+	}
+	return fmt.Errorf("the release is too large: its record, of all files and objects, has %d KiB when compressed, and a Secret holds %d KiB; "+
+		"split the bundle into several, or leave out files that are not deployed", size>>10, corev1.MaxSecretSize>>10)
 }
 
 func (b *boundSecrets) Update(_ context.Context, secret *corev1.Secret, opts metav1.UpdateOptions) (*corev1.Secret, error) {

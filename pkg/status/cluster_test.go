@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"reflect"
 	"fmt"
 	"testing"
 
@@ -79,7 +80,7 @@ func TestForCluster(t *testing.T) {
 			if diff := cmp.Diff(tt.conditions, showConditions(t, got.Conditions)); diff != "" {
 				t.Errorf("conditions differ (-want +got):\n%s", diff)
 			}
-			if got.Namespace != "cluster-ns" || got.Agent != f.Cluster.Status.Agent {
+			if got.Namespace != "cluster-ns" || !reflect.DeepEqual(got.Agent, f.Cluster.Status.Agent) {
 				t.Errorf("namespace %s, agent %v", got.Namespace, got.Agent)
 			}
 		})

@@ -45,6 +45,12 @@ type Deps struct {
 	Namespace, HubID string
 	// Agent is the namespace of the agent.
 	Agent string
+	// RequireServiceAccount refuses deployments that would be handled as the agent itself.
+	RequireServiceAccount bool
+	// LongestRetry is the longest wait after a failure; 5 minutes.
+	LongestRetry time.Duration
+	// UnclaimedChanged, if set, is called when there are other unclaimed releases than before. It must not block.
+	UnclaimedChanged func()
 	// AtOnce is how many deployments are worked on at once; those that only wait for others do not count.
 	AtOnce  int
 	Log     logrus.FieldLogger
@@ -81,6 +87,9 @@ type Releases interface {
 	Adopt(context.Context, release.Key, release.Owner) error
 	Find(ctx context.Context, deployment string) ([]release.Record, error)
 	Load(context.Context, release.Record) (*release.Release, error)
+	Unwish(context.Context, release.Record) error
+	OriginOf(context.Context, release.Record) (release.Origin, error)
+	Forget(context.Context, release.Record) error
 	ClientAs(serviceAccount string) (kubernetes.Interface, error)
 	RESTMapper() meta.RESTMapper
 	IsNamespaced(schema.GroupVersionKind) (namespaced, known bool)
@@ -123,6 +132,9 @@ func New(deps Deps) (*Controller, error) {
 	if deps.Clock == nil {
 		deps.Clock = clock.RealClock{}
 	}
+	if deps.LongestRetry == 0 {
+		deps.LongestRetry = lastRetry
+	}
 	c := &Controller{
 		deps: deps, cache: deps.Deployments.Cache(), memory: newMemory(), contents: newContents(deps.Contents),
 		slots: make(slots, max(deps.AtOnce, 1)), clock: deps.Clock, random: rand.Float64,
@@ -156,10 +168,13 @@ type result struct {
 func (c *Controller) reconcile(ctx context.Context, key kube.Key) (time.Duration, error) {
 	bd, err := c.cache.Get(key.Namespace, key.Name)
 	if apierrors.IsNotFound(err) {
-		return 0, c.missing(key.Name)
+		return c.missing(ctx, key.Name)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("reading deployment: %w", err)
+	}
+	if c.memory.lose(bd.Name, false) {
+		c.unclaimedChanged()
 	}
 	if err := c.slots.enter(ctx); err != nil {
 		return 0, err
@@ -169,6 +184,9 @@ func (c *Controller) reconcile(ctx context.Context, key kube.Key) (time.Duration
 	c.memory.know(bd.Name, c.setOf(bd.Name))
 	world, err := c.observe(bd)
 	if err != nil {
+		return 0, err
+	}
+	if err := c.unwish(ctx, world.Records); err != nil {
 		return 0, err
 	}
 	decision := Decide(world)

@@ -64,9 +64,13 @@ type Attempt struct {
 	Inputs string
 	// Failures in a row with these inputs.
 	Failures int
-	// Next is when to try again.
-	Next time.Time
+	// Failed is when the last of them was, Next is when to try again.
+	Failed, Next time.Time
 }
+
+// due says whether it is time to try again. Before the failure is not in
+// between: a clock that was set back must not make the wait longer.
+func (a *Attempt) due(now time.Time) bool { return now.Before(a.Failed) || !now.Before(a.Next) }
 
 // Decision is what to do about a deployment, and why.
 type Decision struct {
@@ -241,7 +245,7 @@ func whileUnmet(w World, d *Decision) bool {
 // afterFailure: the same attempt is not made again before its time, whatever
 // else happens in the meantime.
 func afterFailure(w World, d *Decision) bool {
-	if w.Last == nil || w.Last.Inputs != w.inputs() || !w.Now.Before(w.Last.Next) {
+	if w.Last == nil || w.Last.Inputs != w.inputs() || w.Last.due(w.Now) {
 		return false
 	}
 	d.Step, d.Reason, d.Recheck = StepWait, ReasonRetryLater, w.Last.Next.Sub(w.Now)
@@ -275,6 +279,7 @@ func (w World) Failed(now time.Time, most time.Duration, share float64) *Attempt
 	if shift := attempt.Failures - 1; shift < 16 {
 		wait = min(firstRetry<<shift, most)
 	}
+	attempt.Failed = now
 	attempt.Next = now.Add(wait + time.Duration(share*0.1*float64(wait)))
 	return attempt
 }

@@ -55,7 +55,7 @@ func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, e
 		return c.failed(ctx, job, err)
 	}
 	c.memory.with(w.Deployment.Name, func(r *remembered) {
-		r.failed, r.blocked = nil, release.Key{}
+		r.failed, r.blocked, r.lacking = nil, release.Key{}, false
 		if len(outcome.Remaining) == 0 {
 			r.looks = 0
 		}
@@ -178,7 +178,8 @@ func (j *deployment) options(ctx context.Context) (fleet.BundleDeploymentOptions
 
 // serviceAccount returns the service account that a deployment is handled as:
 // the one it names, or the default one where that exists. Empty is the agent
-// itself. Not knowing is an error: it must not end in more rights.
+// itself, unless that is not allowed. Not knowing is an error: it must not end in
+// more rights.
 func (c *Controller) serviceAccount(ctx context.Context, o *fleet.BundleDeploymentOptions) (string, error) {
 	if o.ServiceAccount != "" {
 		return o.ServiceAccount, nil
@@ -191,23 +192,27 @@ func (c *Controller) serviceAccount(ctx context.Context, o *fleet.BundleDeployme
 	switch {
 	case err == nil:
 		return names.ServiceAccountDefault, nil
-	case apierrors.IsNotFound(err):
-		return "", nil
-	default:
+	case !apierrors.IsNotFound(err):
 		return "", fmt.Errorf("looking for service account %s/%s: %w", c.deps.Agent, names.ServiceAccountDefault, err)
+	case c.deps.RequireServiceAccount:
+		return "", fmt.Errorf("%w: set serviceAccount to one of namespace %s, or make one called %s there",
+			release.ErrNoAccount, c.deps.Agent, names.ServiceAccountDefault)
+	default:
+		return "", nil
 	}
 }
 
 // failed notes that an attempt failed, and reports on what is there.
 func (c *Controller) failed(ctx context.Context, job *deployment, err error) (result, error) {
 	err = job.redactor.Error(err)
-	most := lastRetry
-	if release.LacksKind(err) {
-		most = lastGlance
+	most := c.deps.LongestRetry
+	lacking := release.LacksKind(err)
+	if lacking || errors.Is(err, release.ErrNoAccount) {
+		most = min(most, lastGlance)
 	}
 	attempt := job.w.Failed(c.clock.Now(), most, c.random())
 	c.memory.with(job.bd.Name, func(r *remembered) {
-		r.failed, r.blocked = attempt, release.Key{}
+		r.failed, r.blocked, r.lacking = attempt, release.Key{}, lacking
 		if errors.Is(err, release.ErrForeign) {
 			r.blocked = job.d.Wanted
 		}

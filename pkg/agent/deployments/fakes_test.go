@@ -64,7 +64,7 @@ func newStage(t *testing.T, edits ...func(*World)) *stage {
 	s.Controller = &Controller{
 		deps: Deps{
 			Deployments: stagedHub{s}, Evidence: stagedHub{s}, Releases: stagedReleases{s}, Inventory: stagedReleases{s},
-			Namespace: "cluster", HubID: "hub", Agent: names.NamespaceSystem, Metrics: NewMetrics(prometheus.NewRegistry()),
+			Namespace: "cluster", HubID: "hub", Agent: names.NamespaceSystem, LongestRetry: lastRetry, Metrics: NewMetrics(prometheus.NewRegistry()),
 		},
 		cache: stagedCache{s}, watches: stagedWatches{}, memory: newMemory(), slots: make(slots, 1),
 		clock: clocktesting.NewFakePassiveClock(noon), log: log, random: func() float64 { return 0 },
@@ -210,6 +210,24 @@ func (r stagedReleases) Find(context.Context, string) ([]release.Record, error) 
 
 func (r stagedReleases) Load(_ context.Context, record release.Record) (*release.Release, error) {
 	return &release.Release{Record: record}, nil
+}
+
+func (r stagedReleases) Unwish(_ context.Context, record release.Record) error {
+	r.note("unwish %s", record.Key)
+	for i := range r.records {
+		r.records[i].Wish = ""
+	}
+	return nil
+}
+
+func (r stagedReleases) OriginOf(_ context.Context, record release.Record) (release.Origin, error) {
+	return release.Origin{Deployment: record.Deployment, ServiceAccount: "tenant"}, nil
+}
+
+func (r stagedReleases) Forget(_ context.Context, record release.Record) error {
+	r.note("forget %s", record.Key)
+	r.stage.records = nil
+	return nil
 }
 
 func (r stagedReleases) ClientAs(string) (kubernetes.Interface, error) {

@@ -18,6 +18,8 @@ type memory struct {
 	byName map[string]*remembered
 	// bySet and byLabel find a deployment by the object set of its objects and by the label of its releases.
 	bySet, byLabel map[string]string
+	// lost are the deployments that are not there and have releases, by label.
+	lost map[string]bool
 }
 
 // remembered is what is remembered of one deployment.
@@ -32,6 +34,8 @@ type remembered struct {
 	// failed is how the last attempt to deploy ended, if it failed; blocked is the release name that it found taken.
 	failed  *Attempt
 	blocked release.Key
+	// lacking says that it failed because the cluster does not serve a kind.
+	lacking bool
 	// looks counts how often a removal was looked after in vain.
 	looks int
 	// reported is the last status that was written, reportedOn the version of the deployment that the cache showed then,
@@ -50,7 +54,7 @@ type place struct {
 }
 
 func newMemory() *memory {
-	return &memory{byName: map[string]*remembered{}, bySet: map[string]string{}, byLabel: map[string]string{}}
+	return &memory{byName: map[string]*remembered{}, bySet: map[string]string{}, byLabel: map[string]string{}, lost: map[string]bool{}}
 }
 
 // of returns what is remembered of a deployment; the caller holds the lock.

@@ -118,7 +118,7 @@ func (c *Controller) refused(w World, e Evidence, why string) result {
 
 func (c *Controller) removeFailed(w World, err error) result {
 	err = release.NewRedactor(nil).Error(err)
-	attempt := w.Failed(c.clock.Now(), lastRetry, c.random())
+	attempt := w.Failed(c.clock.Now(), c.deps.LongestRetry, c.random())
 	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = attempt })
 	c.deps.Metrics.failure()
 	c.log.WithError(err).WithField("deployment", w.Deployment.Name).Warn("Removing failed")

@@ -1,10 +1,9 @@
 package deployments
 
 import (
-	"fmt"
 	"slices"
 
-	"github.com/sirupsen/logrus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -112,29 +111,23 @@ func (c *Controller) HubBack() {
 	}
 }
 
-// missing forgets a deployment that is not there. If it has releases they are
-// unclaimed: they stay, and are counted.
-func (c *Controller) missing(name string) error {
-	c.memory.forget(name)
-	err := c.watches.Want(name, nil)
-	if records := c.deps.Inventory.Of(name); len(records) > 0 {
-		c.log.WithFields(logrus.Fields{"deployment": name, "namespace": records[0].Key.Namespace, "release": records[0].Key.Name}).
-			Warn("Release is unclaimed: its deployment is not on the hub; it stays")
-	}
-	if err != nil {
-		return fmt.Errorf("forgetting deployment: %w", err)
-	}
-	return nil
-}
-
-// Unclaimed returns how many releases of this agent have no deployment on the
-// hub.
-func (c *Controller) Unclaimed() int {
-	unclaimed := 0
-	for _, record := range c.deps.Inventory.All() {
-		if _, err := c.cache.Get(c.deps.Namespace, c.memory.named(record.Deployment)); err != nil {
-			unclaimed++
+// KindsChanged has deployments tried again that failed for want of a kind: the
+// cluster may serve it now.
+func (c *Controller) KindsChanged() {
+	c.memory.mu.Lock()
+	var names []string
+	for name, r := range c.memory.byName {
+		if r.lacking {
+			r.lacking, r.failed = false, nil
+			names = append(names, name)
 		}
 	}
-	return unclaimed
+	c.memory.mu.Unlock()
+	if len(names) == 0 {
+		return
+	}
+	meta.MaybeResetRESTMapper(c.deps.Releases.RESTMapper())
+	for _, name := range names {
+		c.queue.Wake(c.key(name))
+	}
 }

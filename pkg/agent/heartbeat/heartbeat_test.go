@@ -37,6 +37,9 @@ type bench struct {
 	renewals  int
 	announced []fleet.AgentStatus
 	err       error
+	// unclaimed is how many releases are, if that is known.
+	unclaimed int
+	known     bool
 }
 
 func newBench(t *testing.T) *bench {
@@ -52,6 +55,7 @@ func newBench(t *testing.T) *bench {
 		Leases: leases.CoordinationV1().Leases("cluster-ns"), Hub: hub,
 		Cluster: types.NamespacedName{Namespace: "fleet-default", Name: "downstream"},
 		Agent:   names.NamespaceSystem, Holder: "pod-1", Log: log, Clock: b.clock,
+		Unclaimed: b.onUnclaimed,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -64,6 +68,16 @@ func newBench(t *testing.T) *bench {
 		<-ended
 	})
 	return b
+}
+
+func (b *bench) onUnclaimed() ([]types.NamespacedName, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	releases := make([]types.NamespacedName, b.unclaimed)
+	for i := range releases {
+		releases[i] = types.NamespacedName{Namespace: "web", Name: fmt.Sprintf("app-%02d", i)}
+	}
+	return releases, b.known
 }
 
 func (b *bench) onLease(action clienttesting.Action) (bool, runtime.Object, error) {
@@ -186,7 +200,56 @@ func TestErrorsNameTheCluster(t *testing.T) {
 		return true, nil, fmt.Errorf("no")
 	})
 	h := New(Options{Hub: hub, Cluster: types.NamespacedName{Namespace: "fleet-default", Name: "downstream"}, Log: logrus.New()})
-	if err := h.announce(t.Context(), time.Now()); err == nil || err.Error() != "announcing agent on Cluster fleet-default/downstream: no" {
+	if err := h.announce(t.Context(), time.Now(), unclaimed{}); err == nil || err.Error() != "announcing agent on Cluster fleet-default/downstream: no" {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestUnclaimedReleasesAreAnnouncedWhenTheyChangeAndNotOtherwise(t *testing.T) {
+	b := newBench(t)
+	b.await("the agent is announced", func() bool { return len(b.announced) == 1 })
+	steps := []struct {
+		releases int
+		known    bool
+		written  bool
+	}{
+		{0, true, true}, // what an earlier agent said is taken back
+		{0, true, false},
+		{12, true, true},
+		{12, true, false},
+		{0, false, false}, // not known is not none
+		{0, true, true},
+	}
+	announced := 1
+	for i, step := range steps {
+		b.mu.Lock()
+		b.unclaimed, b.known = step.releases, step.known
+		b.mu.Unlock()
+		b.beat.Look()
+		b.await("it is waited for more news", func() bool { return b.clock.Waiters() == 2 })
+		b.clock.Step(settle)
+		if step.written {
+			announced++
+			b.await("it is announced", func() bool { return len(b.announced) == announced })
+			said := b.announced[announced-1]
+			if said.UnclaimedReleases != step.releases || len(said.Unclaimed) != min(step.releases, maxUnclaimed) {
+				t.Errorf("step %d: announced is %+v", i, said)
+			}
+		}
+		b.await("the heart rests", func() bool { return b.clock.Waiters() == 1 })
+		if len(b.announced) != announced {
+			t.Errorf("step %d: it is announced %d times, want %d", i, len(b.announced), announced)
+		}
+	}
+}
+
+// A clock that is set back by a day does not keep the agent from being announced
+// for that day.
+func TestClockThatIsSetBackKeepsNothingFromBeingAnnounced(t *testing.T) {
+	b := newBench(t)
+	b.await("the agent is announced", func() bool { return len(b.announced) == 1 })
+	before := b.beat.announced
+	if b.beat.due(before.Add(Announce-time.Second)) || !b.beat.due(before.Add(Announce)) || !b.beat.due(before.Add(-24*time.Hour)) {
+		t.Error("the agent is announced at other times than every quarter of an hour, and when the clock was set back")
 	}
 }
