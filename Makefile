@@ -104,6 +104,12 @@ down: ## Stop the playground and remove it
 bench: ## Measure on the playground how long changes take (after `make up`)
 	$(GO) run ./dev/bench edit
 	$(GO) run ./dev/bench commit
+	$(GO) run ./dev/bench drift
+	$(GO) run ./dev/bench away --rounds 3
+
+.PHONY: bench-agent
+bench-agent: ## Measure an agent with a thousand releases
+	$(GO) run ./dev/bench releases
 
 .PHONY: bench-hub
 bench-hub: ## Measure the hub with a simulated fleet, beside what its API server can do alone

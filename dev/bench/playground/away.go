@@ -9,7 +9,9 @@ import (
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
 	"github.com/flotilla-gitops/flotilla/dev/installation"
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // The cluster whose agent is away, and the parts that are killed and started.
@@ -18,6 +20,8 @@ const (
 	leftAgent   = "agent/" + left
 	hubsServer  = "apiserver/" + installation.HubName
 	awayPattern = "away-%03d"
+	// answerPoll is how often the hub is asked whether it answers.
+	answerPoll = 10 * time.Millisecond
 )
 
 // Away kills an agent, untargets its cluster, and starts the agent again: once with the hub there, once with the hub away, too.
@@ -87,13 +91,25 @@ func (a *away) prepare(ctx context.Context) error {
 	if err := a.create(ctx, quietPolling); err != nil {
 		return err
 	}
-	return a.everywhere(ctx)
+	return a.ready(ctx)
 }
 
-func (a *away) everywhere(ctx context.Context) error {
-	want := fmt.Sprintf("%[1]d/%[1]d", 2*a.Bundles)
-	_, err := a.log.await(ctx, "gitrepo", want)
-	return err
+// ready waits until all bundles are ready on both clusters. It asks for every deployment, in the order of their going and
+// coming: what the GitRepo says may be what it said before.
+func (a *away) ready(ctx context.Context) error {
+	for _, name := range a.workloads {
+		for _, cluster := range downstream() {
+			if _, err := a.log.await(ctx, workloadOn(cluster, name), "0"); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range a.workloads {
+		if _, err := a.log.await(ctx, "state/"+names.Bundle(repoName, name)+"/"+left, string(fleet.Ready)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // comeback is the return of who was away: when it was, and who has an eye on the hub's deployments since.
@@ -109,11 +125,12 @@ func (a *away) round(ctx context.Context, come func(context.Context) (comeback, 
 	if err := a.parts.Kill(ctx, leftAgent); err != nil {
 		return err
 	}
+	edited := time.Now()
 	if err := a.target(ctx, only("downstream-1")); err != nil {
 		return err
 	}
 	for _, name := range a.workloads {
-		if _, err := a.log.await(ctx, deploymentOf(name, left), "removing"); err != nil {
+		if _, err := a.log.awaitSince(ctx, edited, deploymentOf(name, left), "removing"); err != nil {
 			return err
 		}
 	}
@@ -138,7 +155,7 @@ func (a *away) round(ctx context.Context, come func(context.Context) (comeback, 
 	if err := a.target(ctx, everywhere()); err != nil {
 		return err
 	}
-	return a.everywhere(ctx)
+	return a.ready(ctx)
 }
 
 // last returns when the last of one thing per bundle went.
@@ -169,10 +186,15 @@ func (a *away) startAgentBeforeHub(ctx context.Context) (comeback, error) {
 	if err := a.parts.Start(ctx, leftAgent); err != nil {
 		return comeback{}, err
 	}
-	if err := a.parts.Start(ctx, hubsServer); err != nil {
+	starting := make(chan error, 1)
+	go func() { starting <- a.parts.Start(ctx, hubsServer) }()
+	// It answers before it says that it is ready: agents do not wait for that either.
+	back := comeback{log: newTimeline()}
+	var err error
+	back.start, err = a.answers(ctx)
+	if err = errors.Join(err, <-starting); err != nil {
 		return comeback{}, err
 	}
-	back := comeback{start: time.Now(), log: newTimeline()}
 	// A watch of its own: those that were open when the hub went take their time to come back.
 	conn, err := a.connect("hub")
 	if err != nil {
@@ -182,4 +204,23 @@ func (a *away) startAgentBeforeHub(ctx context.Context) (comeback, error) {
 	err = conn.Start(ctx)
 	back.blind = time.Now()
 	return back, err
+}
+
+// answers returns when the hub answers a question about the GitRepo.
+func (a *away) answers(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(answerPoll)
+	defer ticker.Stop()
+	for {
+		_, err := a.hub.GitRepos.Get(ctx, workspace, repoName)
+		if err == nil {
+			return time.Now(), nil
+		}
+		select {
+		case <-ctx.Done():
+			return time.Time{}, fmt.Errorf("waiting for the hub to answer: %w", err)
+		case <-ticker.C:
+		}
+	}
 }

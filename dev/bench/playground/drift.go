@@ -78,7 +78,7 @@ func (d *drift) round(ctx context.Context, edit string) error {
 		name string
 		do   func(ctx context.Context, edit string) error
 	}{
-		{"edited", d.edited}, {"deleted", d.deleted}, {"edited, to be put right", d.editedBack}, {"deleted, to be put right", d.deletedBack},
+		{"deleted", d.deleted}, {"edited", d.edited}, {"edited, to be put right", d.editedBack}, {"deleted, to be put right", d.deletedBack},
 	} {
 		if err := step.do(ctx, edit); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
