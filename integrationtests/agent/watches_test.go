@@ -72,6 +72,41 @@ func TestWatchesComeAndGoWithCustomKinds(t *testing.T) {
 	}
 }
 
+// An object that goes after it was read and before its watch was there is
+// noticed all the same.
+func TestWhatGoesBeforeItsWatchIsThereIsNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gate := make(chan struct{})
+	w.startWith(func(config *agent.Config) {
+		config.Local.Wrap(func(next http.RoundTripper) http.RoundTripper { return &heldBack{gate, next} })
+	})
+	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
+	w.awaitReady(key)
+	if err := env.Kubernetes.CoreV1().ConfigMaps(w.target).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	w.awaitMissing(key, "ConfigMap")
+}
+
+// heldBack holds back what begins a watch of ConfigMaps.
+type heldBack struct {
+	gate <-chan struct{}
+	next http.RoundTripper
+}
+
+func (h *heldBack) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Method == http.MethodGet && request.URL.Path == "/api/v1/configmaps" {
+		select {
+		case <-h.gate:
+		case <-request.Context().Done():
+			return nil, request.Context().Err()
+		}
+	}
+	return h.next.RoundTrip(request)
+}
+
 // customs are kinds of a test's own.
 type customs struct {
 	w           *world

@@ -62,13 +62,17 @@ type world struct {
 
 // run prepares the playground, measures, and takes away what it has made.
 func (s Settings) run(ctx context.Context, measure func(context.Context, *world) (*figures.Report, error)) (*figures.Report, error) {
-	w, err := s.open(ctx)
+	// Also after an interrupt: what the bench has made must not stay, and watches tell when it is gone.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	interrupted := context.AfterFunc(ctx, stop)
+	w, err := s.open(watching)
+	interrupted()
 	if err != nil {
 		return nil, err
 	}
 	report, err := measure(ctx, w)
-	// Also after an interrupt: what the bench has made must not stay.
-	return report, errors.Join(err, w.remove(context.WithoutCancel(ctx)))
+	return report, errors.Join(err, w.remove(watching))
 }
 
 func (s Settings) open(ctx context.Context) (*world, error) {

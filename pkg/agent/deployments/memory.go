@@ -1,6 +1,8 @@
 package deployments
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -29,6 +31,8 @@ type remembered struct {
 	seen   []Observation
 	places map[place]int
 	stale  map[int]bool
+	// early are objects that were read before their watch was complete: if they went in between, no event tells.
+	early map[int]bool
 	// removing are objects that are being deleted.
 	removing map[place]bool
 	// failed is how the last attempt to deploy ended, if it failed; blocked is the release name that it found taken.
@@ -110,6 +114,7 @@ func (r *remembered) hold(rel *release.Release, places []place) {
 	r.seen = make([]Observation, len(rel.Objects))
 	r.places = make(map[place]int, len(places))
 	r.stale = make(map[int]bool, len(places))
+	r.early = map[int]bool{}
 	for i, p := range places {
 		if p.name != "" {
 			r.places[p] = i
@@ -119,7 +124,29 @@ func (r *remembered) hold(rel *release.Release, places []place) {
 }
 
 // drop forgets the release.
-func (r *remembered) drop() { r.release, r.seen, r.places, r.stale = nil, nil, nil, nil }
+func (r *remembered) drop() {
+	r.release, r.seen, r.places, r.stale, r.early = nil, nil, nil, nil, nil
+}
+
+// toRead returns which objects are to be read: those that were not seen yet or
+// changed since, and those that were read too early, once their watch is
+// complete. It takes them off, and notes those that are read too early now.
+func (r *remembered) toRead(places []place, starting map[watchset.Resource]error) []int {
+	for i := range r.early {
+		if _, incomplete := starting[places[i].resource]; !incomplete {
+			r.stale[i] = true
+			delete(r.early, i)
+		}
+	}
+	indexes := slices.Sorted(maps.Keys(r.stale))
+	r.stale = map[int]bool{}
+	for _, i := range indexes {
+		if _, incomplete := starting[places[i].resource]; incomplete && places[i].name != "" {
+			r.early[i] = true
+		}
+	}
+	return indexes
+}
 
 // shown notes that the cache shows a version of a deployment: from then on what
 // was reported is in it, or was undone. It says whether the status is not what

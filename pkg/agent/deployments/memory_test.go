@@ -226,3 +226,30 @@ func TestLooksGetRarer(t *testing.T) {
 		t.Errorf("looks are after %s to %s", lookAfter(0), last)
 	}
 }
+
+func TestObjectsReadBeforeTheirWatchIsCompleteAreReadAgain(t *testing.T) {
+	m := remembering()
+	places := []place{{configMaps(), "web", "cm-000"}, {}}
+	starting := map[watchset.Resource]error{configMaps(): nil}
+	for i, step := range []struct {
+		starting map[watchset.Resource]error
+		stale    []int
+		want     []int
+	}{
+		{starting: starting, stale: []int{0, 1}, want: []int{0, 1}},
+		{starting: starting},
+		{want: []int{0}},
+		{},
+		{stale: []int{0}, want: []int{0}},
+		{},
+	} {
+		m.with("app", func(r *remembered) {
+			for _, index := range step.stale {
+				r.stale[index] = true
+			}
+			if got := r.toRead(places, step.starting); !slices.Equal(got, step.want) {
+				t.Errorf("step %d: read are %v, want %v", i, got, step.want)
+			}
+		})
+	}
+}

@@ -83,17 +83,15 @@ func (c *Controller) look(ctx context.Context, bd *fleet.BundleDeployment, rel *
 	if err != nil {
 		return nil, "", err
 	}
-	// The watch comes before the reads: what changes after a read is an event.
+	// The watch comes before the reads: what changes after a read is an event, once the watch is complete.
 	if err := c.watches.Want(bd.Name, resourcesOf(places)); err != nil {
 		return nil, "", err
 	}
+	starting := c.watches.Problems(bd.Name)
 	var stale []int
 	c.memory.with(bd.Name, func(r *remembered) {
 		r.hold(rel, places)
-		for i := range r.stale {
-			stale = append(stale, i)
-		}
-		r.stale = map[int]bool{}
+		stale = r.toRead(places, starting)
 	})
 	read, err := c.read(ctx, reading{release: rel, places: places, indexes: stale, ignored: ignoredConditions(bd)})
 	var seen []Observation
