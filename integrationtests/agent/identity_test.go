@@ -14,6 +14,9 @@ import (
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
 
+// plainTemplate looks nothing up.
+const plainTemplate = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: greeting}\ndata: {text: {{ .Values.greeting | quote }}}\n"
+
 // as has a deployment handled as a service account of the agent's namespace.
 func as(serviceAccount string) func(*fleet.BundleDeployment) {
 	return func(bd *fleet.BundleDeployment) { bd.Spec.Options.ServiceAccount = serviceAccount }
@@ -134,10 +137,10 @@ func TestTenantReachesNothingBeyondItsAccount(t *testing.T) {
 		"elsewhere": {manifest(map[string]string{
 			"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: e, namespace: " + theirs + "}\n",
 		}), "configmaps"},
-		"hook":      {manifest(withFiles(chart(chartTemplate), map[string]string{"hook.yaml": jobYAML("tenants", "pre-install", "false")})), "jobs.batch"},
-		"values":    {manifest(chart(chartTemplate)).with(from("")), `secrets "values" is forbidden`},
-		"valuesfar": {manifest(chart(chartTemplate)).with(from(theirs)), `secrets "values" is forbidden`},
-		"namespace": {manifest(map[string]string{"a.yaml": configMapYAML("n", "1")}).with(func(bd *fleet.BundleDeployment) {
+		"hook":      {manifest(withFiles(chart(plainTemplate), map[string]string{"hook.yaml": jobYAML("tenants", "pre-install", "false")})), "jobs.batch"},
+		"values":    {manifest(chart(plainTemplate)).with(from("")), `secrets "values" is forbidden`},
+		"valuesfar": {manifest(chart(plainTemplate)).with(from(theirs)), `secrets "values" is forbidden`},
+		"namespace": {manifest(map[string]string{"a.yaml": configMapYAML("inside", "1")}).with(func(bd *fleet.BundleDeployment) {
 			bd.Spec.Options.DefaultNamespace = nowhere
 		}), "creating namespace " + nowhere},
 		"labels": {manifest(map[string]string{"a.yaml": configMapYAML("l", "1")}).with(func(bd *fleet.BundleDeployment) {
@@ -158,7 +161,7 @@ func TestTenantReachesNothingBeyondItsAccount(t *testing.T) {
 			t.Errorf("%s: there is a release: %s", name, failed.Status.Release)
 		}
 	}
-	for _, name := range []string{"greeting", "n", "l", "x"} {
+	for _, name := range []string{"greeting", "inside", "l", "x"} {
 		if w.configMap(name) != nil {
 			t.Errorf("ConfigMap %s was installed", name)
 		}
@@ -174,7 +177,7 @@ func TestRemovalActsAsTheServiceAccount(t *testing.T) {
 	w.configure = func(c *agent.Config) { c.LongestRetry = 2 * time.Second }
 	w.start()
 	w.permit("tenant", w.target, "deploy", on("configmaps", "get", "create", "patch", "update"))
-	key := w.deploy("app", manifest(withFiles(chart(chartTemplate), map[string]string{
+	key := w.deploy("app", manifest(withFiles(chart(plainTemplate), map[string]string{
 		"hook.yaml": jobYAML("goodbye", "pre-delete", "false"),
 	})).with(as("tenant")))
 	w.awaitReady(key)
@@ -186,7 +189,7 @@ func TestRemovalActsAsTheServiceAccount(t *testing.T) {
 			t.Fatal("it was removed as somebody else")
 		}
 	}
-	stuck(`jobs.batch is forbidden: User "` + w.user("tenant"))
+	stuck(`jobs.batch "goodbye" is forbidden: User "` + w.user("tenant"))
 	w.permit("tenant", w.target, "hooks", on("jobs", "get", "list", "watch", "create", "delete"))
 	stuck(`configmaps "greeting" is forbidden: User "` + w.user("tenant") + `" cannot delete`)
 	w.permit("tenant", w.target, "remove", on("configmaps", "delete"))

@@ -80,7 +80,8 @@ func TestUnclaimedReleasesAreToldAndGoOnAPersonsWord(t *testing.T) {
 	long := "a-deployment-with-a-name-that-is-longer-than-a-label-can-hold-which-happens"
 	app := func(name string) ask {
 		return manifest(map[string]string{"a.yaml": configMapYAML(name, "1")}).
-			with(helmOptions(func(o *fleet.HelmOptions) { o.ReleaseName = name }))
+			with(helmOptions(func(o *fleet.HelmOptions) { o.ReleaseName = name })).
+			with(func(bd *fleet.BundleDeployment) { bd.Labels[names.LabelBundleName] = name })
 	}
 	keys := map[string]pkgkube.Key{}
 	for name, deployment := range map[string]string{"back": "back", "remove": long, "forget": "forget", "stay": "stay"} {

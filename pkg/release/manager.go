@@ -14,11 +14,13 @@ import (
 	"helm.sh/helm/v3/pkg/kube"
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
+	"helm.sh/helm/v3/pkg/storage"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -238,7 +240,7 @@ func (m *Manager) helm(ctx context.Context, act *actor, job job) (*action.Config
 	// The release's records are the agent's business: a tenant's service account need not be able to read them.
 	cfg := &action.Configuration{
 		KubeClient: client, Capabilities: capabilities, Log: log.Debugf,
-		Releases: newStorage(ctx, m.self.client.CoreV1().Secrets(job.key.Namespace)),
+		Releases: job.storage(ctx, m.self.client),
 	}
 	if act != m.self {
 		// Without it templates cannot look into the cluster, and as the agent itself they would see everybody's objects.
@@ -254,6 +256,17 @@ type job struct {
 	history history
 	timeout time.Duration
 	waiting func(wait func())
+	// removing says that a person's word to remove the release is on its record, and stays there.
+	removing bool
+}
+
+// storage returns the records that the work is done on.
+func (j job) storage(ctx context.Context, client kubernetes.Interface) *storage.Storage {
+	secrets := client.CoreV1().Secrets(j.key.Namespace)
+	if j.removing {
+		return newStorage(ctx, &annotatedSecrets{SecretInterface: secrets, key: names.AnnotationUnclaimed, value: names.UnclaimedRemove})
+	}
+	return newStorage(ctx, secrets)
 }
 
 // guarded turns a panic of Helm into an error.

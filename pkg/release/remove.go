@@ -35,8 +35,9 @@ type Removal struct {
 	Helm HelmOptions
 	// Waiting, if set, is called around what waits for others: see Request.Waiting.
 	Waiting func(wait func())
-	// WithoutHooks runs no hooks.
-	WithoutHooks bool
+	// Unclaimed says that a person asked for the removal, on the record: no hook is run, since nobody vouches for what the
+	// record says they are, and the word stays on the record as long as something of the release does.
+	Unclaimed bool
 
 	// anyUID has releases of earlier deployments of the same name removed, too.
 	anyUID bool
@@ -101,7 +102,7 @@ func (m *Manager) removeObjects(ctx context.Context, act *actor, r Removal, foun
 	set := m.setOf(r.Owner.Deployment)
 	newest := found[len(found)-1]
 	if newest.Info.Status != helmrelease.StatusUninstalled {
-		cfg, client, err := m.helm(ctx, act, job{key: r.Key, set: set, history: found, timeout: r.Helm.timeout(), waiting: r.Waiting})
+		cfg, client, err := m.helm(ctx, act, job{key: r.Key, set: set, history: found, timeout: r.Helm.timeout(), waiting: r.Waiting, removing: r.Unclaimed})
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +110,7 @@ func (m *Manager) removeObjects(ctx context.Context, act *actor, r Removal, foun
 		uninstall := action.NewUninstall(cfg)
 		// The records stay until the last object has gone: they are all that names it.
 		uninstall.KeepHistory = true
-		uninstall.DisableHooks = r.WithoutHooks
+		uninstall.DisableHooks = r.Unclaimed
 		uninstall.Timeout = r.Helm.timeout()
 		_, err = guarded(func() (*helmrelease.UninstallReleaseResponse, error) { return uninstall.Run(r.Key.Name) })
 		if client.deleteErr != nil {

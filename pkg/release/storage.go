@@ -61,3 +61,15 @@ func (b *boundSecrets) Update(_ context.Context, secret *corev1.Secret, opts met
 func (b *boundSecrets) Delete(_ context.Context, name string, opts metav1.DeleteOptions) error {
 	return b.SecretInterface.Delete(b.ctx, name, opts)
 }
+
+// annotatedSecrets is a client that sets an annotation on what it writes anew:
+// Helm's storage leaves none.
+type annotatedSecrets struct {
+	corev1client.SecretInterface
+	key, value string
+}
+
+func (a *annotatedSecrets) Update(ctx context.Context, secret *corev1.Secret, opts metav1.UpdateOptions) (*corev1.Secret, error) {
+	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, a.key, a.value)
+	return a.SecretInterface.Update(ctx, secret, opts)
+}

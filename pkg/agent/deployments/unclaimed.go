@@ -112,9 +112,7 @@ func (c *Controller) grant(ctx context.Context, record release.Record, origin re
 	left, err := c.deps.Releases.Remove(ctx, release.Removal{
 		Key:            record.Key,
 		Owner:          release.Owner{Deployment: origin.Deployment, UID: record.UID, Hub: record.Hub, Agent: c.deps.Agent},
-		ServiceAccount: origin.ServiceAccount, Waiting: c.slots.without,
-		// Nobody vouches for what the record says they are.
-		WithoutHooks: true,
+		ServiceAccount: origin.ServiceAccount, Waiting: c.slots.without, Unclaimed: true,
 	})
 	if err != nil || len(left) == 0 {
 		return 0, err
