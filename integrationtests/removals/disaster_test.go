@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/manager"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // With the definition of a kind all its objects are deleted, which says nothing
@@ -250,12 +252,17 @@ func TestRestoredBackup(t *testing.T) {
 	w := newWorld(t, "one", "two")
 	one := w.members["one"]
 	w.bundle("same")
+	changed := w.bundle("changed")
 	old, again, moved := w.bundle("old"), w.bundle("again"), w.bundle("moved", only("one"))
-	w.awaitRuns(where{"same": on("one", "two"), "old": on("one", "two"), "again": on("one", "two"), "moved": on("one")})
+	w.awaitRuns(where{
+		"same": on("one", "two"), "changed": on("one", "two"), "old": on("one", "two"), "again": on("one", "two"), "moved": on("one"),
+	})
 	one.stop()
 	hub.Bundles.Edit(t, again, only("two"))
 	w.await(want{
-		runs:     where{"same": on("one", "two"), "old": on("one", "two"), "again": on("two"), "moved": on("one")},
+		runs: where{
+			"same": on("one", "two"), "changed": on("one", "two"), "old": on("one", "two"), "again": on("two"), "moved": on("one"),
+		},
 		removing: where{"again": on("one")},
 	})
 	was := one.uid("again")
@@ -268,27 +275,72 @@ func TestRestoredBackup(t *testing.T) {
 		one.awaitAnew("again", was)
 		hub.Bundles.Edit(t, moved, only("two"))
 		hub.Bundles.Remove(t, old)
+		hub.Bundles.Edit(t, changed, func(b *fleet.Bundle) {
+			b.Spec.Resources = []fleet.BundleResource{{Name: "configmap.yaml", Content: configMap("changed", "2")}}
+		})
 		w.bundle("new")
 	}
 	age(t)
 	after()
 	one.start()
-	there := where{"same": on("one", "two"), "again": on("one", "two"), "moved": on("two"), "new": on("one", "two")}
+	there := where{
+		"same": on("one", "two"), "changed": on("one", "two"), "again": on("one", "two"), "moved": on("two"), "new": on("one", "two"),
+	}
 	w.awaitRuns(there)
+	w.awaitSays("changed", "2")
 	before := w.traces(there)
+	maps.DeleteFunc(before, func(at string, _ trace) bool { return strings.HasSuffix(at, "/changed") })
 
 	manager.Stop(t)
 	hub.Restore(t, backup)
 	manager.Start()
 	w.await(want{
-		runs: where{"same": on("one", "two"), "old": on("one", "two"), "again": on("two"), "moved": on("one")},
+		runs: where{
+			"same": on("one", "two"), "changed": on("one", "two"), "old": on("one", "two"), "again": on("two"), "moved": on("one"),
+		},
 		left: where{"new": on("one", "two"), "again": on("one"), "moved": on("two")},
 	})
+	w.awaitSays("changed", "1") // what the hub knows is what runs
 	w.untouched(before)
+	w.awaitUnclaimed("one", "again", "new")
+	w.awaitUnclaimed("two", "moved", "new")
 
 	after()
 	w.awaitRuns(there)
+	w.awaitSays("changed", "2")
 	w.untouched(before)
+	w.awaitUnclaimed("one")
+	w.awaitUnclaimed("two")
+}
+
+// awaitSays waits until a bundle's ConfigMap has a value on every cluster.
+func (w *world) awaitSays(bundle, value string) {
+	w.t.Helper()
+	for name, m := range w.members {
+		harness.Eventually(w.t, bundle+" says "+value+" on "+name, func(ctx context.Context) error {
+			cm, err := m.downstream.Kubernetes.CoreV1().ConfigMaps(w.workspace).Get(ctx, bundle, metav1.GetOptions{})
+			if err == nil && cm.Data["key"] != value {
+				err = fmt.Errorf("it says %q", cm.Data["key"])
+			}
+			return err
+		})
+	}
+}
+
+// awaitUnclaimed waits until the agent of a cluster has told the hub that
+// exactly these bundles have releases that nothing claims.
+func (w *world) awaitUnclaimed(cluster string, bundles ...string) {
+	w.t.Helper()
+	hub.Clusters.Await(w.t, w.key(cluster), func(c *fleet.Cluster) error {
+		var want []string
+		for _, bundle := range bundles {
+			want = append(want, w.workspace+"/"+names.HelmRelease(bundle))
+		}
+		if a := c.Status.Agent; a.UnclaimedReleases != len(want) || !slices.Equal(a.Unclaimed, want) {
+			return fmt.Errorf("unclaimed are %d: %v, want %v", a.UnclaimedReleases, a.Unclaimed, want)
+		}
+		return nil
+	})
 }
 
 // age writes to the hub so often that a backup of it will not get as far again
