@@ -331,7 +331,9 @@ func TestManifestWithThousandsOfObjects(t *testing.T) {
 	t.Logf("they were changed after %s", time.Since(changed).Round(time.Millisecond))
 	removed := time.Now()
 	env.BundleDeployments.Remove(t, key)
-	w.awaitLong(key, func(bd *fleet.BundleDeployment) bool { return status.IsTrue(bd.Status.Conditions, fleet.ConditionRemoved) })
+	w.awaitLong(key, func(bd *fleet.BundleDeployment) bool {
+		return status.IsTrue(bd.Status.Conditions, fleet.ConditionRemoved)
+	})
 	w.awaitRemoved(key)
 	t.Logf("they were gone after %s", time.Since(removed).Round(time.Millisecond))
 	if list, err := env.Kubernetes.CoreV1().ConfigMaps(w.target).List(t.Context(), metav1.ListOptions{LabelSelector: "objectset.rio.cattle.io/hash"}); err != nil || len(list.Items) > 1 {
