@@ -33,13 +33,14 @@ type unpacked struct {
 	files map[string][]byte
 	// links are paths that cannot be had: they may lead anywhere.
 	links []string
-	bytes int64
+	// limit is how many bytes the files may have together.
+	limit, bytes int64
 }
 
 // unpackAny unpacks an archive of any form. The form is what the content says,
 // whatever the address is called.
-func unpackAny(data []byte) (*unpacked, error) {
-	u := &unpacked{files: map[string][]byte{}}
+func unpackAny(data []byte, limit int64) (*unpacked, error) {
+	u := &unpacked{files: map[string][]byte{}, limit: limit}
 	if bytes.HasPrefix(data, []byte("PK\x03\x04")) {
 		return u, u.zip(data)
 	}
@@ -80,7 +81,7 @@ func decompress(data []byte) (io.ReadCloser, error) {
 }
 
 func (u *unpacked) tar(stream io.Reader) error {
-	r := tar.NewReader(io.LimitReader(stream, maxUnpackedBytes+maxUnpackedFiles*1024))
+	r := tar.NewReader(io.LimitReader(stream, 2*u.limit+maxUnpackedFiles*1024))
 	for {
 		header, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -137,12 +138,12 @@ func (u *unpacked) add(name string, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	data, err := io.ReadAll(io.LimitReader(content, maxUnpackedBytes-u.bytes+1))
+	data, err := io.ReadAll(io.LimitReader(content, u.limit-u.bytes+1))
 	if err != nil {
 		return errors.New("the archive is damaged")
 	}
-	if u.bytes += int64(len(data)); u.bytes > maxUnpackedBytes {
-		return fmt.Errorf("it unpacks to more than %d bytes", maxUnpackedBytes)
+	if u.bytes += int64(len(data)); u.bytes > u.limit {
+		return fmt.Errorf("it unpacks to more than %d bytes", u.limit)
 	}
 	u.files[clean] = data
 	return nil

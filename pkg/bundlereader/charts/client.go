@@ -117,14 +117,3 @@ func port(u *url.URL) string {
 		return "443"
 	}
 }
-
-// tlsOnly refuses requests without TLS, wherever a registry sends us.
-type tlsOnly struct{ http.RoundTripper }
-
-// RoundTrip carries out a request.
-func (t tlsOnly) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" {
-		return nil, errors.New("the registry sends us to " + req.URL.Hostname() + " without TLS, which is refused")
-	}
-	return t.RoundTripper.RoundTrip(req)
-}

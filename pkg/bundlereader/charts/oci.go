@@ -90,11 +90,8 @@ func (s *Source) registry(name string, let *bundlereader.ChartAuth) (*remote.Rep
 	if err != nil {
 		return nil, err
 	}
-	own := *shared
-	if repository.PlainHTTP = let != nil && let.BasicHTTP; !repository.PlainHTTP {
-		own.Transport = tlsOnly{shared.Transport}
-	}
-	client := &auth.Client{Client: &own, Cache: auth.NewCache()}
+	repository.PlainHTTP = let != nil && let.BasicHTTP
+	client := &auth.Client{Client: shared, Cache: auth.NewCache()}
 	if let != nil && (let.Username != "" || let.Password != "") {
 		client.Credential = auth.StaticCredential(repository.Reference.Registry, auth.Credential{Username: let.Username, Password: let.Password})
 	}

@@ -38,7 +38,7 @@ func unpackChart(data []byte, folder string) (map[string][]byte, error) {
 	if folder == "." && bytes.HasPrefix(data, []byte("\x1f\x8b")) {
 		return unpack(bytes.NewReader(data))
 	}
-	u, err := unpackAny(data)
+	u, err := unpackAny(data, maxUnpackedBytes)
 	if err != nil {
 		return nil, fmt.Errorf("it is not a chart archive: %w", err)
 	}

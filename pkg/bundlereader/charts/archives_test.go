@@ -1,0 +1,249 @@
+package charts
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+func tarOf(t testing.TB, headers []tar.Header, content func(string) []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, h := range headers {
+		data := []byte(nil)
+		if h.Typeflag == 0 || h.Typeflag == tar.TypeReg {
+			data = content(h.Name)
+		}
+		h.Mode, h.Size = 0o644, int64(len(data))
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func zipOf(t testing.TB, files map[string]string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, err := w.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(f, files[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// repacked packs a tar in another way.
+func repacked(t testing.TB, data []byte, writer func(io.Writer) (io.WriteCloser, error)) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := writer(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func xzOf(w io.Writer) (io.WriteCloser, error)   { return xz.NewWriter(w) }
+func zstdOf(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }
+func gzipOf(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
+
+// source is a repository as hosts pack it: below a folder of its own, with a
+// chart somewhere.
+func source() map[string]string {
+	return map[string]string{
+		"r-1.0/README.md": "x", "r-1.0/charts/web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+		"r-1.0/charts/web/values.yaml": "version: 1.0.0\n", "r-1.0/charts/web/templates/a.yaml": "a: 1\n",
+		"r-1.0/charts/db/Chart.yaml": "apiVersion: v2\nname: db\nversion: 1.0.0\n",
+	}
+}
+
+func TestArchives(t *testing.T) {
+	files := source()
+	var headers []tar.Header
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		headers = append(headers, tar.Header{Name: name})
+	}
+	headers = append(headers, tar.Header{Name: "r-1.0/link", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"})
+	plain := tarOf(t, headers, func(name string) []byte { return []byte(files[name]) })
+	s := newServer(t)
+	s.serve("/a.tar", plain)
+	s.serve("/a.tar.gz", repacked(t, plain, gzipOf))
+	s.serve("/a.tar.xz", repacked(t, plain, xzOf))
+	s.serve("/a.tar.zst", repacked(t, plain, zstdOf))
+	s.serve("/a.zip", zipOf(t, files))
+	s.serve("/download", repacked(t, plain, zstdOf))
+	want := []string{"web/Chart.yaml", "web/templates/a.yaml", "web/values.yaml"}
+	for _, name := range []string{"/a.tar", "/a.tar.gz", "/a.tar.xz", "/a.tar.zst", "/a.zip", "/download"} {
+		for _, folder := range []string{"//r-1.0/charts/web", "//*/charts/web", "//*/*/w*"} {
+			got, err := newSource(t).Fetch(context.Background(), ref{Chart: s.URL + name + folder})
+			if err != nil {
+				t.Errorf("%s%s: %v", name, folder, err)
+				continue
+			}
+			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" {
+				t.Errorf("%s%s (-want +got)\n%s", name, folder, diff)
+			}
+		}
+	}
+	zipped := sha256.Sum256(zipOf(t, files))
+	sum := hex.EncodeToString(zipped[:])
+	checked := newSource(t)
+	for range 2 {
+		version(t, checked, ref{Chart: s.URL + "/a.zip//r-1.0/charts/web?checksum=sha256:" + sum})
+	}
+	for address, says := range map[string]string{
+		"/a.zip//*/charts/web?checksum=sha256:" + strings.Repeat("0", 64): "its sha256 is " + sum,
+		"/a.zip":                  "holds no Chart.yaml at its top",
+		"/a.zip//r-1.0":           "its folder r-1.0 holds no Chart.yaml",
+		"/a.zip//r-1.0/charts":    "holds several charts, such as r-1.0/charts/db and r-1.0/charts/web",
+		"/a.zip//*/charts/*":      "holds several charts",
+		"/a.zip//*/charts/nobody": "holds no Chart.yaml",
+	} {
+		wantError(t, newSource(t), ref{Chart: s.URL + address}, says)
+	}
+}
+
+func TestHostileArchivesOfOtherForms(t *testing.T) {
+	chart := "apiVersion: v2\nname: web\nversion: 1.0.0\n"
+	of := func(headers ...tar.Header) []byte {
+		return tarOf(t, append([]tar.Header{{Name: "web/Chart.yaml"}}, headers...), func(name string) []byte {
+			if strings.HasSuffix(name, "Chart.yaml") {
+				return []byte(chart)
+			}
+			return []byte("x")
+		})
+	}
+	const limit = 1 << 20
+	bomb := func(writer func(io.Writer) (io.WriteCloser, error)) []byte {
+		return repacked(t, tarOf(t, []tar.Header{{Name: "web/Chart.yaml"}, {Name: "web/x"}}, func(name string) []byte {
+			if name == "web/x" {
+				return make([]byte, limit+1)
+			}
+			return []byte(chart)
+		}), writer)
+	}
+	for name, tc := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"no archive":         {[]byte("hello"), "not an archive"},
+		"nothing":            {nil, "not an archive"},
+		"cut off":            {repacked(t, of(), zstdOf)[:40], "damaged"},
+		"half a zip":         {zipOf(t, map[string]string{"web/Chart.yaml": chart})[:60], "damaged"},
+		"a path that climbs": {of(tar.Header{Name: "web/../../x"}), "leads out"},
+		"an absolute path":   {of(tar.Header{Name: "/etc/x"}), "leads out"},
+		"a Windows path":     {of(tar.Header{Name: `web\..\..\x`}), "leads out"},
+		"a path in a zip":    {zipOf(t, map[string]string{"web/Chart.yaml": chart, "../x": "x"}), "leads out"},
+		"a symbolic link":    {of(tar.Header{Name: "web/x", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}), "its file x is a link"},
+		"a hard link":        {of(tar.Header{Name: "web/x", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}), "its file x is a link"},
+		"a device":           {of(tar.Header{Name: "web/x", Typeflag: tar.TypeBlock}), "its file x is a link"},
+		"a file twice":       {of(tar.Header{Name: "web/x"}, tar.Header{Name: "web/./x"}), `two files "web/x"`},
+		"a name that climbs": {tarOf(t, []tar.Header{{Name: "web/Chart.yaml"}}, func(string) []byte { return []byte("name: ../x\nversion: 1.0.0\n") }), "no valid name"},
+		"a bomb in zstd":     {bomb(zstdOf), "unpacks to more than"},
+		"a bomb in xz":       {bomb(xzOf), "unpacks to more than"},
+		"a bomb in a zip":    {zipOf(t, map[string]string{"web/Chart.yaml": chart, "web/x": string(make([]byte, limit+1))}), "unpacks to more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := unpackAny(tc.data, limit)
+			if err == nil {
+				_, err = u.chartIn(".")
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("got %v, want an error that says %q", err, tc.says)
+			}
+		})
+	}
+	// Through the front door the limit is higher, and the error names the address.
+	s := newServer(t)
+	s.serve("/a", zipOf(t, map[string]string{"web/Chart.yaml": chart, "web/x": string(make([]byte, maxUnpackedBytes+1))}))
+	wantError(t, newSource(t), ref{Chart: s.URL + "/a"}, s.URL+"/a", "unpacks to more than 67108864 bytes")
+}
+
+func TestManyFilesInAnArchive(t *testing.T) {
+	headers := make([]tar.Header, maxUnpackedFiles+1)
+	for i := range headers {
+		headers[i].Name = "web/" + strings.Repeat("x", i%50+1) + "/" + hexDigest([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
+	}
+	data := tarOf(t, headers, func(string) []byte { return nil })
+	if _, err := unpackAny(data, maxUnpackedBytes); err == nil || !strings.Contains(err.Error(), "more than 20000 files") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The fuzzed bytes are an archive: it unpacks to files inside, or is refused.
+func FuzzUnpack(f *testing.F) {
+	chart := map[string]string{"web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n"}
+	plain := tarOf(f, []tar.Header{{Name: "web/Chart.yaml"}}, func(name string) []byte { return []byte(chart[name]) })
+	f.Add(plain)
+	f.Add(zipOf(f, chart))
+	f.Add(repacked(f, plain, xzOf))
+	f.Add(repacked(f, plain, zstdOf))
+	f.Add(repacked(f, plain, gzipOf))
+	f.Add([]byte("BZh9"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		u, err := unpackAny(data, 1<<20)
+		if err != nil {
+			return
+		}
+		for name := range u.files {
+			if strings.HasPrefix(name, "/") || slices.Contains(strings.Split(name, "/"), "..") {
+				t.Errorf("a file is called %q", name)
+			}
+		}
+		if _, err := u.chartIn("."); err != nil && err.Error() == "" {
+			t.Error("an error says nothing")
+		}
+	})
+}
+
+// The fuzzed bytes are the index of a repository.
+func FuzzParseIndex(f *testing.F) {
+	for _, seed := range []string{"apiVersion: v1\nentries: {web: [{version: 1.0.0, urls: [a.tgz]}]}", `{"entries":{"web":[null]}}`, "entries: {web: [{version: x, urls: ['']}]}", "a: &a [*a]", "\xff"} {
+		f.Add([]byte(seed), "web", "1.x")
+	}
+	f.Fuzz(func(t *testing.T, data []byte, name, constraint string) {
+		parsed, err := parseIndex(data)
+		if err != nil {
+			return
+		}
+		found, err := parsed.find("https://h/charts", name, constraint)
+		if err == nil && !strings.HasPrefix(found.address, "http") {
+			t.Errorf("an archive is at %q", found.address)
+		}
+	})
+}
