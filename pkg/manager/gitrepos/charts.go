@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"regexp"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -16,47 +15,43 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/source"
 )
 
+// inputError is something that a user has to put right before anything of the
+// GitRepo can be read.
+type inputError struct{ field, message string }
+
+func (e *inputError) Error() string { return e.field + ": " + e.message }
+
 // chartCredentials reads what the GitRepo's bundles may show to chart servers.
 func (c *controller) chartCredentials(ctx context.Context, repo *fleet.GitRepo) (bundlereader.ChartCredentials, error) {
-	var found bundlereader.ChartCredentials
 	spec := repo.Spec
 	if spec.HelmSecretName == "" && spec.HelmSecretNameForPaths == "" {
-		return found, nil
+		return bundlereader.ChartCredentials{}, nil
 	}
 	allowed, err := bundlereader.NewAddresses(spec.HelmRepoURLRegex)
 	if err != nil {
-		return found, fmt.Errorf("spec.helmRepoURLRegex: %w", err)
+		return bundlereader.ChartCredentials{}, &inputError{"spec.helmRepoURLRegex", err.Error()}
 	}
+	field, name := "spec.helmSecretName", spec.HelmSecretName
 	if spec.HelmSecretNameForPaths != "" {
-		secret, err := c.chartSecret(ctx, repo.Namespace, "spec.helmSecretNameForPaths", spec.HelmSecretNameForPaths)
-		if err != nil {
-			return found, err
-		}
-		if found.Paths, err = bundlereader.PathCredentialsFromSecret(secret, allowed); err != nil {
-			return found, fmt.Errorf("spec.helmSecretNameForPaths: %w", err)
-		}
-		return found, nil
+		field, name = "spec.helmSecretNameForPaths", spec.HelmSecretNameForPaths
 	}
-	secret, err := c.chartSecret(ctx, repo.Namespace, "spec.helmSecretName", spec.HelmSecretName)
-	if err != nil {
-		return found, err
-	}
-	if found.All, err = bundlereader.ChartAuthFromSecret(secret, allowed); err != nil {
-		return found, fmt.Errorf("spec.helmSecretName: %w", err)
-	}
-	return found, nil
-}
-
-// chartSecret reads a Secret that a field names.
-func (c *controller) chartSecret(ctx context.Context, namespace, field, name string) (*corev1.Secret, error) {
-	secret, err := c.Hub.Secrets.Get(ctx, namespace, name)
+	secret, err := c.Hub.Secrets.Get(ctx, repo.Namespace, name)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("%s: secret %s is not in namespace %s: create it, or correct the name", field, name, namespace)
+		return bundlereader.ChartCredentials{}, &inputError{field, fmt.Sprintf("secret %s is not in namespace %s: create it, or correct the name", name, repo.Namespace)}
 	case err != nil:
-		return nil, fmt.Errorf("reading secret %s: %w", name, err)
+		return bundlereader.ChartCredentials{}, fmt.Errorf("reading secret %s: %w", name, err)
 	}
-	return secret, nil
+	var found bundlereader.ChartCredentials
+	if spec.HelmSecretNameForPaths != "" {
+		found.Paths, err = bundlereader.PathCredentialsFromSecret(secret, allowed)
+	} else {
+		found.All, err = bundlereader.ChartAuthFromSecret(secret, allowed)
+	}
+	if err != nil {
+		return bundlereader.ChartCredentials{}, &inputError{field, err.Error()}
+	}
+	return found, nil
 }
 
 // ChartRepositories fetches charts from Git repositories into mirrors.

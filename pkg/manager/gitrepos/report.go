@@ -2,6 +2,7 @@ package gitrepos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -116,6 +117,10 @@ func fetchProblem(err error) (*status.Problem, bool) {
 // problems lists what a user has to put right, the gravest first.
 func problems(o outcome) []status.Problem {
 	var found []status.Problem
+	var input *inputError
+	if errors.As(o.writeErr, &input) {
+		found = append(found, status.Problem{Reason: reasonInvalidInput, Message: input.Error()})
+	}
 	for _, text := range texts(o.findings, bundlereader.Error) {
 		found = append(found, status.Problem{Reason: reasonInvalidInput, Message: text})
 	}
