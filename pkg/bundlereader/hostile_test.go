@@ -20,6 +20,12 @@ import (
 // makes a symbolic link.
 func read(t testing.TB, files map[string]string, o Options) Result {
 	t.Helper()
+	return readAs(t, "shop", files, o)
+}
+
+// readAs reads a tree for a GitRepo of the given name.
+func readAs(t testing.TB, gitRepo string, files map[string]string, o Options) Result {
+	t.Helper()
 	tree := fstest.MapFS{}
 	for name, content := range files {
 		if target, isLink := strings.CutPrefix(content, "->"); isLink {
@@ -28,7 +34,7 @@ func read(t testing.TB, files map[string]string, o Options) Result {
 		}
 		tree[name] = &fstest.MapFile{Data: []byte(content), Mode: 0o644}
 	}
-	o.GitRepo = "shop"
+	o.GitRepo = gitRepo
 	result, err := Read(context.Background(), tree, o)
 	if err != nil {
 		t.Fatalf("Read: %v", err)

@@ -43,9 +43,12 @@ func (w *fieldWalk) node(node *yamlv3.Node, t reflect.Type, prefix string) {
 	case node.Kind == yamlv3.MappingNode && len(fields(t)) > 0:
 		w.mapping(node, t, prefix)
 	case node.Kind == yamlv3.MappingNode && t.Kind() == reflect.Map:
+		w.twice(node, prefix)
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			w.node(node.Content[i+1], t.Elem(), prefix+node.Content[i].Value+".")
 		}
+	case readsItself(t):
+		w.free(node, prefix)
 	case node.Kind == yamlv3.SequenceNode && t.Kind() == reflect.Slice:
 		for i, item := range node.Content {
 			w.node(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(prefix, "."), i))
@@ -72,6 +75,33 @@ func (w *fieldWalk) mapping(node *yamlv3.Node, t reflect.Type, prefix string) {
 		}
 		first[f.name] = key.Line
 		w.node(value, f.kind, prefix+f.name+".")
+	}
+}
+
+// free looks at what may hold anything, such as values.
+func (w *fieldWalk) free(node *yamlv3.Node, prefix string) {
+	switch node.Kind {
+	case yamlv3.MappingNode:
+		w.twice(node, prefix)
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			w.free(node.Content[i+1], prefix+shorten(node.Content[i].Value)+".")
+		}
+	case yamlv3.SequenceNode:
+		for i, item := range node.Content {
+			w.free(item, fmt.Sprintf("%s[%d].", strings.TrimSuffix(prefix, "."), i))
+		}
+	}
+}
+
+// twice warns of keys that are there twice, where every key is allowed.
+func (w *fieldWalk) twice(node *yamlv3.Node, prefix string) {
+	first := map[string]int{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i]
+		if line, again := first[key.Value]; again && key.Tag != "!!merge" {
+			w.warn(key, prefix, func() string { return fmt.Sprintf("the field is already set in line %d; the last one counts", line) })
+		}
+		first[key.Value] = key.Line
 	}
 }
 
