@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
@@ -89,29 +90,32 @@ func nonEmpty(parts ...string) []string {
 
 // lintBundle renders a bundle with every set of options that its file gives.
 func lintBundle(b *fleet.Bundle) []bundlereader.Finding {
-	all := []fleet.BundleDeploymentOptions{bundle.Merge(b.Spec.BundleDeploymentOptions)}
-	which := []string{""}
+	own := lintOptions(b, bundle.Merge(b.Spec.BundleDeploymentOptions))
+	var customs []bundlereader.Finding
+	repaired := map[string]bool{} // what is wrong with the bundle's own options, and not with those of some target
 	for i := range b.Spec.Targets {
 		target := &b.Spec.Targets[i]
-		if target.DoNotDeploy {
+		if target.DoNotDeploy || equality.Semantic.DeepEqual(target.BundleDeploymentOptions, fleet.BundleDeploymentOptions{}) {
 			continue
 		}
-		all = append(all, bundle.Merge(b.Spec.BundleDeploymentOptions, target.BundleDeploymentOptions))
-		which = append(which, "target "+target.Name+": ")
-	}
-	var findings []bundlereader.Finding
-	known := map[string]bool{}
-	for i, options := range all {
-		for _, f := range lintOptions(b, options) {
-			// What is wrong with the options of the bundle is so with each of its targets.
-			if text := f.String(); !known[text] {
-				known[text] = true
-				f.Message = which[i] + f.Message
-				findings = append(findings, f)
+		found := lintOptions(b, bundle.Merge(b.Spec.BundleDeploymentOptions, target.BundleDeploymentOptions))
+		for _, f := range own {
+			repaired[f.String()] = repaired[f.String()] || !slices.Contains(found, f)
+		}
+		for _, f := range found {
+			if !slices.Contains(own, f) {
+				f.Message = "target " + target.Name + ": " + f.Message
+				customs = append(customs, f)
 			}
 		}
 	}
-	return findings
+	for i, f := range own {
+		if repaired[f.String()] {
+			// Perhaps every cluster is in one of the targets.
+			own[i].Severity, own[i].Message = bundlereader.Warning, "where no customization matches: "+f.Message
+		}
+	}
+	return append(own, customs...)
 }
 
 func lintOptions(b *fleet.Bundle, options fleet.BundleDeploymentOptions) []bundlereader.Finding {

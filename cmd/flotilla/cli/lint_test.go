@@ -66,6 +66,13 @@ func TestLint(t *testing.T) {
 		"one folder only": {
 			files: map[string]string{"app/a.yaml": object, "bad/fleet.yaml": "helm: [\n"}, args: []string{"--path", "app"},
 		},
+		"what customizations repair is a warning": {
+			files: map[string]string{
+				"app/fleet.yaml": "targetCustomizations:\n- {name: dev, clusterName: c, kustomize: {dir: dev}}\n", "app/a.yaml": object,
+				"app/dev/kustomization.yaml": "resources: [../base]\n", "app/base/kustomization.yaml": "resources: [b.yaml]\n", "app/base/b.yaml": object,
+			},
+			want: []string{"app/base/kustomization.yaml:1: warning: where no customization matches: a kustomization in a bundle of plain manifests: name its folder in kustomize.dir, or leave it out with a .fleetignore"},
+		},
 		"folders that are not there": {
 			files: map[string]string{"app/fleet.yaml": "yaml: {overlays: [nowhere]}\n", "app/a.yaml": object}, code: ExitNo,
 			want: []string{
