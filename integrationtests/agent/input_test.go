@@ -349,7 +349,7 @@ func runsIt(bd *fleet.BundleDeployment) bool {
 // awaitLong waits for what takes long where many others use the machine.
 func (w *world) awaitLong(key pkgkube.Key, ok func(*fleet.BundleDeployment) bool) {
 	w.t.Helper()
-	for range 4 {
+	for range 8 {
 		err := wait(w.t.Context(), func() bool {
 			bd, err := env.BundleDeployments.Get(w.t.Context(), key.Namespace, key.Name)
 			return err == nil && ok(bd)
