@@ -78,9 +78,10 @@ func TestWhatGoesBeforeItsWatchIsThereIsNoticed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	gate := make(chan struct{})
-	w.startWith(func(config *agent.Config) {
+	w.configure = func(config *agent.Config) {
 		config.Local.Wrap(func(next http.RoundTripper) http.RoundTripper { return &heldBack{gate, next} })
-	})
+	}
+	w.start()
 	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
 	w.awaitReady(key)
 	if err := env.Kubernetes.CoreV1().ConfigMaps(w.target).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
