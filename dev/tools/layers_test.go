@@ -30,6 +30,7 @@ var layers = map[string]int{
 
 	"pkg/bundle":    1,
 	"pkg/bundleset": 1,
+	"pkg/drift":     1,
 	"pkg/ownership": 1,
 	"pkg/rollout":   1,
 	"pkg/status":    1,
