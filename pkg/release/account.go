@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -20,6 +21,7 @@ type actor struct {
 	config   *rest.Config
 	client   kubernetes.Interface
 	metadata metadata.Interface
+	dynamic  dynamic.Interface
 }
 
 func newActor(config *rest.Config) (*actor, error) {
@@ -31,7 +33,11 @@ func newActor(config *rest.Config) (*actor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making metadata client: %w", err)
 	}
-	return &actor{config: config, client: client, metadata: meta}, nil
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making dynamic client: %w", err)
+	}
+	return &actor{config: config, client: client, metadata: meta, dynamic: dyn}, nil
 }
 
 // handler returns the actor that a release is handled as. It fails with

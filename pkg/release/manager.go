@@ -93,6 +93,10 @@ func NewManager(opts Options) (*Manager, error) {
 // serves. It looks again before it says that there is no such kind.
 func (m *Manager) RESTMapper() meta.RESTMapper { return m.cluster }
 
+// ForgetKinds has the kinds that the cluster serves read again when one is
+// asked for.
+func (m *Manager) ForgetKinds() { m.cluster.Reset() }
+
 // IsNamespaced says whether objects of a kind live in namespaces, and whether
 // that is known.
 func (m *Manager) IsNamespaced(gvk schema.GroupVersionKind) (namespaced, known bool) {
@@ -112,6 +116,8 @@ type Release struct {
 	DeployedAt time.Time
 	// Objects that the revision holds; those of namespaced kinds have a namespace.
 	Objects []Object
+	// Desired are the same objects as the revision asks for them.
+	Desired *Desired
 }
 
 // Load reads the revision that record names.
@@ -138,9 +144,13 @@ func (m *Manager) describe(stored *helmrelease.Release, record Record) (*Release
 			objects[i].Namespace = record.Key.Namespace
 		}
 	}
+	desired, err := newDesired(stored.Manifest, record.Key, objects)
+	if err != nil {
+		return nil, fmt.Errorf("reading record of release %s: %w", record.Key, err)
+	}
 	return &Release{
 		Record: record, Description: stored.Info.Description,
-		DeployedAt: stored.Info.LastDeployed.Time, Objects: objects,
+		DeployedAt: stored.Info.LastDeployed.Time, Objects: objects, Desired: desired,
 	}, nil
 }
 

@@ -89,16 +89,21 @@ func secretsIn(manifest string) (map[string]any, error) {
 		if u.Object == nil || u.GetKind() != "Secret" || u.GroupVersionKind().Group != "" {
 			continue
 		}
-		plain, _, _ := unstructured.NestedMap(u.Object, "stringData")
-		encoded, _, _ := unstructured.NestedMap(u.Object, "data")
-		for key, value := range encoded {
-			text, _ := value.(string)
-			if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
-				encoded[key] = string(decoded)
-			}
-		}
-		secrets[fmt.Sprint(i)] = []any{plain, encoded}
+		secrets[fmt.Sprint(i)] = secretValues(&u)
 	}
+}
+
+// secretValues returns the content of a Secret, decoded where it is encoded.
+func secretValues(secret *unstructured.Unstructured) []any {
+	plain, _, _ := unstructured.NestedMap(secret.Object, "stringData")
+	encoded, _, _ := unstructured.NestedMap(secret.Object, "data")
+	for key, value := range encoded {
+		text, _ := value.(string)
+		if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+			encoded[key] = string(decoded)
+		}
+	}
+	return []any{plain, encoded}
 }
 
 // union returns every object of the lists once; of several mentions the first
@@ -147,11 +152,21 @@ const (
 	annotationReleaseName      = "meta.helm.sh/release-name"
 	annotationReleaseNamespace = "meta.helm.sh/release-namespace"
 	annotationPolicy           = "helm.sh/resource-policy"
+	annotationHook             = "helm.sh/hook"
 	policyKeep                 = "keep"
 )
 
 func keeps(annotations map[string]string) bool {
 	return strings.EqualFold(strings.TrimSpace(annotations[annotationPolicy]), policyKeep)
+}
+
+// Keeps says whether an object asks to be left when its release goes.
+func Keeps(object metav1.Object) bool { return keeps(object.GetAnnotations()) }
+
+// IsHook says whether an object is a hook of Helm's.
+func IsHook(object metav1.Object) bool {
+	_, hook := object.GetAnnotations()[annotationHook]
+	return hook
 }
 
 // Fate is what becomes of a live object when its release gives it up.
