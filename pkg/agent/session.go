@@ -211,6 +211,7 @@ func (s *session) newController(ctx context.Context, hub *kube.Hub, deps deploym
 	deps.Watch = func(onEvent func(watchset.Event), onState func(string)) deployments.Watches {
 		set := watchset.New(ctx, watchset.Options{
 			Client: local, Label: names.LabelObjectSetHash, OnEvent: onEvent, OnState: onState, Log: s.agent.log,
+			Mark: deployments.Standalone, OnKinds: deps.Releases.ForgetKinds,
 		})
 		s.watches.Store(set)
 		return set

@@ -34,7 +34,9 @@ func (c *Controller) act(ctx context.Context, w World, d Decision) (result, erro
 		c.explain(w, d, &made)
 	}
 	if made.Release != nil && made.Removed == nil && !made.silent {
-		made.Seen, made.Unwatched, err = c.look(ctx, w.Deployment, made.Release)
+		var seen sight
+		seen, err = c.look(ctx, w.Deployment, made.Release, made.Applied)
+		made.see(seen)
 	}
 	return made, err
 }

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -93,6 +94,9 @@ type Releases interface {
 	ClientAs(serviceAccount string) (kubernetes.Interface, error)
 	RESTMapper() meta.RESTMapper
 	IsNamespaced(schema.GroupVersionKind) (namespaced, known bool)
+	Predict(context.Context, release.Question) (*release.Prediction, error)
+	Correct(context.Context, release.Correction) (*unstructured.Unstructured, error)
+	ForgetKinds()
 }
 
 // Inventory knows which releases there are.
@@ -106,6 +110,7 @@ type Inventory interface {
 type Watches interface {
 	Want(owner string, resources []watchset.Resource) error
 	Problems(owner string) map[watchset.Resource]error
+	Marked(label string) []watchset.Event
 }
 
 // Controller runs what the deployments of one cluster ask for.

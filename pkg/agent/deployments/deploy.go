@@ -84,9 +84,11 @@ func (c *Controller) announce(ctx context.Context, w World, d Decision) error {
 		return err
 	}
 	if made.Release != nil {
-		if made.Seen, made.Unwatched, err = c.look(ctx, w.Deployment, made.Release); err != nil {
+		seen, err := c.look(ctx, w.Deployment, made.Release, false)
+		if err != nil {
 			return err
 		}
+		made.see(seen)
 	}
 	made.Deployed = &Verdict{
 		metav1.ConditionUnknown, ReasonDeploying,

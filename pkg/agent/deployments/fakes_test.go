@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
@@ -234,7 +235,18 @@ func (r stagedReleases) ClientAs(string) (kubernetes.Interface, error) {
 	return fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: names.NamespaceSystem, Name: "other"}}), nil
 }
 
+func (r stagedReleases) ForgetKinds() {}
+
+func (r stagedReleases) Predict(context.Context, release.Question) (*release.Prediction, error) {
+	return nil, errors.New("not part of the play")
+}
+
+func (r stagedReleases) Correct(context.Context, release.Correction) (*unstructured.Unstructured, error) {
+	return nil, errors.New("not part of the play")
+}
+
 type stagedWatches struct{}
 
 func (stagedWatches) Want(string, []watchset.Resource) error      { return nil }
 func (stagedWatches) Problems(string) map[watchset.Resource]error { return nil }
+func (stagedWatches) Marked(string) []watchset.Event              { return nil }

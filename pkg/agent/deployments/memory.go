@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -22,6 +23,8 @@ type memory struct {
 	bySet, byLabel map[string]string
 	// lost are the deployments that are not there and have releases, by label.
 	lost map[string]bool
+	// kinds are where kinds are served, or were.
+	kinds map[schema.GroupVersionKind]schema.GroupVersionResource
 }
 
 // remembered is what is remembered of one deployment.
@@ -33,6 +36,9 @@ type remembered struct {
 	stale  map[int]bool
 	// early are objects that were read before their watch was complete: if they went in between, no event tells.
 	early map[int]bool
+	// at are the places of the objects, in the release's order; judged is what is known of their drift.
+	at     []place
+	judged *judged
 	// removing are objects that are being deleted.
 	removing map[place]bool
 	// failed is how the last attempt to deploy ended, if it failed; blocked is the release name that it found taken.
@@ -58,7 +64,29 @@ type place struct {
 }
 
 func newMemory() *memory {
-	return &memory{byName: map[string]*remembered{}, bySet: map[string]string{}, byLabel: map[string]string{}, lost: map[string]bool{}}
+	return &memory{
+		byName: map[string]*remembered{}, bySet: map[string]string{}, byLabel: map[string]string{}, lost: map[string]bool{},
+		kinds: map[schema.GroupVersionKind]schema.GroupVersionResource{},
+	}
+}
+
+// serves notes where a kind is served.
+func (m *memory) serves(kind schema.GroupVersionKind, resource schema.GroupVersionResource) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kinds[kind] = resource
+}
+
+// resource returns where a kind was served that is not now; for one that never
+// was, where it is likely to be.
+func (m *memory) resource(kind schema.GroupVersionKind) schema.GroupVersionResource {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known, ok := m.kinds[kind]; ok {
+		return known
+	}
+	likely, _ := meta.UnsafeGuessKindToResource(kind)
+	return likely
 }
 
 // of returns what is remembered of a deployment; the caller holds the lock.
@@ -106,26 +134,31 @@ func (m *memory) named(label string) string {
 // hold remembers a release and where its objects are. Unless it is the one
 // that is remembered already, nothing of its objects has been seen.
 func (r *remembered) hold(rel *release.Release, places []place) {
-	if r.release != nil && r.release.Key == rel.Key && r.release.Revision == rel.Revision {
-		r.release = rel
+	same := r.release != nil && r.release.Key == rel.Key && r.release.Revision == rel.Revision
+	r.release = rel
+	if same && slices.Equal(r.at, places) {
 		return
 	}
-	r.release = rel
-	r.seen = make([]Observation, len(rel.Objects))
-	r.places = make(map[place]int, len(places))
-	r.stale = make(map[int]bool, len(places))
-	r.early = map[int]bool{}
-	for i, p := range places {
-		if p.name != "" {
-			r.places[p] = i
-		}
-		r.stale[i] = true
+	if !same {
+		r.seen = make([]Observation, len(rel.Objects))
+		r.stale = make(map[int]bool, len(places))
+		r.judged = nil
+		r.early = map[int]bool{}
 	}
+	r.places = make(map[place]int, len(places))
+	for i, p := range places {
+		r.places[p] = i
+		if !same || r.at[i] != p {
+			// A kind that comes to be served may be found elsewhere than was guessed.
+			r.stale[i] = true
+		}
+	}
+	r.at = places
 }
 
 // drop forgets the release.
 func (r *remembered) drop() {
-	r.release, r.seen, r.places, r.stale, r.early = nil, nil, nil, nil, nil
+	r.release, r.seen, r.places, r.stale, r.early, r.at, r.judged = nil, nil, nil, nil, nil, nil, nil
 }
 
 // toRead returns which objects are to be read: those that were not seen yet or
@@ -187,7 +220,10 @@ func (m *memory) changed(e watchset.Event) (string, bool) {
 		return name, e.Gone
 	}
 	i, ok := r.places[at]
-	if !ok || !e.Gone && r.seen[i].Version == e.Version {
+	if !ok {
+		return name, r.judged != nil && r.judged.turns(at, e)
+	}
+	if !e.Gone && r.seen[i].Version == e.Version {
 		return "", false
 	}
 	r.stale[i] = true

@@ -96,11 +96,11 @@ func TestANewRevisionIsLookedAtAnew(t *testing.T) {
 		if len(r.stale) != 2 || r.seen[0].Version != "" {
 			t.Errorf("stale are %v, seen %v", r.stale, r.seen)
 		}
-		unserved := deployed(1)
-		unserved.Revision = 3
-		r.hold(unserved, []place{{}})
-		if len(r.places) != 0 || len(r.stale) != 1 {
-			t.Errorf("an object whose kind is not served is at %v", r.places)
+		r.stale = map[int]bool{}
+		moved := []place{places[0], {schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "sheep"}, "web", "cm-001"}}
+		r.hold(next, moved)
+		if _, old := r.places[places[1]]; old || len(r.places) != 2 || len(r.stale) != 1 || !r.stale[1] {
+			t.Errorf("after a kind came to be served elsewhere than was guessed objects are at %v, stale are %v", r.places, r.stale)
 		}
 	})
 }

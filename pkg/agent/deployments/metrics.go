@@ -14,6 +14,8 @@ type Metrics struct {
 	reconciles *prometheus.HistogramVec
 	actions    *prometheus.CounterVec
 	failures   prometheus.Counter
+	asks       *prometheus.CounterVec
+	drift      *prometheus.CounterVec
 }
 
 // NewMetrics returns the metrics, registered with r.
@@ -30,7 +32,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "flotilla_agent_release_failures_total", Help: "Attempts to install, upgrade or remove a release that failed.",
 		}),
 	}
-	r.MustRegister(m.reconciles, m.actions, m.failures)
+	m.asks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "flotilla_agent_drift_dry_runs_total", Help: "Dry runs that judged an object which is not in every field as applied, by result.",
+	}, []string{"result"})
+	m.drift = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "flotilla_agent_drift_corrections_total", Help: "Corrections of objects that had drifted, by outcome.",
+	}, []string{"outcome"})
+	r.MustRegister(m.reconciles, m.actions, m.failures, m.asks, m.drift)
 	return m
 }
 
@@ -43,5 +51,17 @@ func (m *Metrics) observe(took time.Duration, err error) {
 }
 
 func (m *Metrics) action(action release.Action) { m.actions.WithLabelValues(string(action)).Inc() }
+
+// asked counts a question about an object.
+func (m *Metrics) asked(err error) {
+	outcome := "success"
+	if err != nil {
+		outcome = "error"
+	}
+	m.asks.WithLabelValues(outcome).Inc()
+}
+
+// corrected counts a correction.
+func (m *Metrics) corrected(outcome string) { m.drift.WithLabelValues(outcome).Inc() }
 
 func (m *Metrics) failure() { m.failures.Inc() }

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,53 +78,88 @@ func newer(records []release.Record, known *release.Release) []release.Record {
 	return records
 }
 
+// sight is how the objects of a release fare.
+type sight struct {
+	// seen are the objects of the release, in its order, extra others with its marks.
+	seen, extra []Observation
+	// unwatched says why changes may go unnoticed, corrected what was corrected just now, and problem what of
+	// diff.comparePatches cannot be understood.
+	unwatched, corrected, problem string
+	// recheck is when to look again, if not zero.
+	recheck time.Duration
+}
+
+// see makes what was seen part of the report.
+func (r *result) see(s sight) {
+	r.Seen, r.Extra, r.Unwatched, r.Corrected, r.Problem = s.seen, s.extra, s.unwatched, s.corrected, s.problem
+	if s.recheck > 0 && (r.recheck == 0 || s.recheck < r.recheck) {
+		r.recheck = s.recheck
+	}
+}
+
 // look returns how the objects of a release fare. It reads those that were not
-// seen yet and those that changed since, and has the others watched.
-func (c *Controller) look(ctx context.Context, bd *fleet.BundleDeployment, rel *release.Release) ([]Observation, string, error) {
+// seen yet and those that changed since, and has the others watched. If the
+// release is in sync it corrects drift, where the deployment asks for that.
+func (c *Controller) look(ctx context.Context, bd *fleet.BundleDeployment, rel *release.Release, inSync bool) (sight, error) {
 	places, err := c.locate(rel)
 	if err != nil {
-		return nil, "", err
+		return sight{}, err
 	}
 	// The watch comes before the reads: what changes after a read is an event, once the watch is complete.
 	if err := c.watches.Want(bd.Name, resourcesOf(places)); err != nil {
-		return nil, "", err
+		return sight{}, err
 	}
 	starting := c.watches.Problems(bd.Name)
-	var stale []int
+	in := &inspection{c: c, bd: bd, release: rel, policy: policyOf(bd, inSync), places: places}
+	in.account = sync.OnceValues(func() (string, error) { return c.serviceAccount(ctx, &bd.Spec.Options) })
 	c.memory.with(bd.Name, func(r *remembered) {
 		r.hold(rel, places)
-		stale = r.toRead(places, starting)
+		r.under(in.policy)
+		in.indexes = r.toLookAt(c.clock.Now(), starting)
+		in.known, in.struggles = maps.Clone(r.judged.verdicts), maps.Clone(r.judged.struggles)
 	})
-	read, err := c.read(ctx, reading{release: rel, places: places, indexes: stale, ignored: ignoredConditions(bd)})
-	var seen []Observation
+	in.desired, err = rel.Desired.Objects(in.indexes)
+	var found []finding
+	if err == nil {
+		found, err = in.run(ctx)
+	}
+	s := sight{problem: in.policy.problem}
 	c.memory.with(bd.Name, func(r *remembered) {
 		if err != nil {
-			for _, i := range stale {
+			for _, i := range in.indexes {
 				r.stale[i] = true
 			}
 			return
 		}
-		for n, i := range stale {
-			r.seen[i] = read[n]
-		}
-		seen = slices.Clone(r.seen)
+		s.corrected = r.found(in.indexes, found)
+		s.seen, s.recheck = slices.Clone(r.seen), r.judged.next(c.clock.Now())
 	})
-	return seen, unwatched(c.watches.Problems(bd.Name)), err
+	if err == nil {
+		s.extra, err = c.extras(ctx, bd.Name, rel)
+	}
+	s.unwatched = unwatched(c.watches.Problems(bd.Name))
+	return s, err
 }
 
-// locate returns where the objects of a release are found; the place of one
-// whose kind is not served is empty.
+// locate returns where the objects of a release are found. The place of one
+// whose kind is not served is where it was served, or is likely to be.
 func (c *Controller) locate(rel *release.Release) ([]place, error) {
 	places := make([]place, len(rel.Objects))
 	for i, obj := range rel.Objects {
+		places[i] = place{namespace: obj.Namespace, name: obj.Name}
 		mapping, err := c.deps.Releases.RESTMapper().RESTMapping(obj.GroupKind(), obj.Version)
-		if meta.IsNoMatchError(err) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case meta.IsNoMatchError(err):
+			places[i].resource = c.memory.resource(obj.GroupVersionKind)
+		case err != nil:
 			return nil, fmt.Errorf("looking for %s: %w", obj, err)
+		default:
+			c.memory.serves(obj.GroupVersionKind, mapping.Resource)
+			places[i].resource = mapping.Resource
+			if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+				places[i].namespace = ""
+			}
 		}
-		places[i] = place{resource: mapping.Resource, namespace: obj.Namespace, name: obj.Name}
 	}
 	return places, nil
 }
@@ -130,20 +167,11 @@ func (c *Controller) locate(rel *release.Release) ([]place, error) {
 func resourcesOf(places []place) []watchset.Resource {
 	var resources []watchset.Resource
 	for _, p := range places {
-		if p.name != "" && !slices.Contains(resources, p.resource) {
+		if !slices.Contains(resources, p.resource) {
 			resources = append(resources, p.resource)
 		}
 	}
 	return resources
-}
-
-// reading says which objects of a release are to be read.
-type reading struct {
-	release *release.Release
-	// places of all objects of the release, indexes of those to read.
-	places  []place
-	indexes []int
-	ignored []map[string]string
 }
 
 func ignoredConditions(bd *fleet.BundleDeployment) []map[string]string {
@@ -153,29 +181,8 @@ func ignoredConditions(bd *fleet.BundleDeployment) []map[string]string {
 	return nil
 }
 
-// read reads objects, live, and judges them.
-func (c *Controller) read(ctx context.Context, r reading) ([]Observation, error) {
-	read := make([]Observation, len(r.indexes))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(readsAtOnce)
-	for n, i := range r.indexes {
-		group.Go(func() error {
-			live, err := c.get(ctx, r.places[i])
-			if err != nil {
-				return fmt.Errorf("reading %s: %w", r.release.Objects[i], err)
-			}
-			read[n] = observe(r.release.Objects[i], live, r.release.Key, r.ignored)
-			return nil
-		})
-	}
-	return read, group.Wait()
-}
-
 // get reads an object, live; nil is one that does not exist.
 func (c *Controller) get(ctx context.Context, p place) (*unstructured.Unstructured, error) {
-	if p.name == "" {
-		return nil, nil
-	}
 	live, err := c.deps.Objects.Resource(p.resource).Namespace(p.namespace).Get(ctx, p.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil

@@ -28,6 +28,8 @@ const (
 	Missing Health = "Missing"
 	// NotOurs: the object is there, but belongs to somebody else.
 	NotOurs Health = "NotOurs"
+	// Extra: the object bears the marks of the deployment, but its release does not list it.
+	Extra Health = "Extra"
 )
 
 // Observation is what was seen of an object of a release.
@@ -35,6 +37,12 @@ type Observation struct {
 	Object  release.Object
 	Health  Health
 	Message string
+	// Modified says that the object is not as its release asks for it, and Patch shows what would restore it. Note says
+	// why it is not restored.
+	Modified    bool
+	Patch, Note string
+	// Ignored says that nobody wants to know whether the object is as it was applied.
+	Ignored bool
 	// UID, Version and CreatedAt are those of the live object.
 	UID       types.UID
 	Version   string
@@ -74,7 +82,7 @@ func observe(object release.Object, live *unstructured.Unstructured, key release
 func (o Observation) nonReady() (fleet.NonReadyStatus, bool) {
 	summary := fleet.ResourceSummary{}
 	switch o.Health {
-	case Healthy, Missing, NotOurs:
+	case Healthy, Missing, NotOurs, Extra:
 		return fleet.NonReadyStatus{}, false
 	case Progressing:
 		summary.State, summary.Transitioning = readiness.StateUpdating, true
@@ -95,12 +103,21 @@ func (o Observation) nonReady() (fleet.NonReadyStatus, bool) {
 // modified returns what the hub is told of an object that is not as it was
 // applied; false if that is not known of it.
 func (o Observation) modified() (fleet.ModifiedStatus, bool) {
-	if o.Health != Missing && o.Health != NotOurs {
-		return fleet.ModifiedStatus{}, false
-	}
-	return fleet.ModifiedStatus{
+	m := fleet.ModifiedStatus{
 		Kind: o.Object.Kind, APIVersion: o.Object.GroupVersion().String(),
 		Namespace: o.Object.Namespace, Name: o.Object.Name,
-		Create: true, Exist: o.Health == NotOurs,
-	}, true
+	}
+	switch {
+	case o.Ignored:
+		return m, false
+	case o.Health == Missing, o.Health == NotOurs:
+		m.Create, m.Exist = true, o.Health == NotOurs
+	case o.Health == Extra:
+		m.Delete = true
+	case o.Modified:
+		m.Patch = o.Patch
+	default:
+		return m, false
+	}
+	return m, true
 }

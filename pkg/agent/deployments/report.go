@@ -28,6 +28,8 @@ const (
 	ReasonNotInstalled = "NotInstalled"
 	ReasonMonitored    = "Monitored"
 	ReasonCannotWatch  = "CannotWatch"
+	ReasonCorrected    = "Corrected"
+	ReasonBadPatch     = "BadComparePatch"
 	ReasonRemoved      = "Removed"
 	ReasonRefused      = "Refused"
 )
@@ -48,6 +50,10 @@ type Report struct {
 	// Release is the deployment's release, nil if it has none. Seen are its objects, in the release's order.
 	Release *release.Release
 	Seen    []Observation
+	// Extra are objects with the marks of the deployment that its release does not list.
+	Extra []Observation
+	// Corrected says what drift was corrected just now, Problem what of diff.comparePatches cannot be understood.
+	Corrected, Problem string
 	// Unwatched says why changes of some objects might go unnoticed; it is empty if none can.
 	Unwatched string
 	// Removed is what to say of the removal of a deployment that is marked for deletion.
@@ -83,10 +89,13 @@ func statusOf(bd *fleet.BundleDeployment, r Report, now metav1.Time) fleet.Bundl
 			s.SyncGeneration = &generation
 		}
 	}
+	released := s.Release
 	listObjects(s, r)
 	set(fleet.ConditionInstalled, installed(r))
-	set(fleet.ConditionMonitored, monitored(r))
-	set(fleet.ConditionReady, ready(after))
+	if !stillCorrected(s, r, released) {
+		set(fleet.ConditionMonitored, monitored(r))
+	}
+	set(fleet.ConditionReady, ready(after, r))
 	if r.Removed != nil {
 		set(fleet.ConditionRemoved, *r.Removed)
 	}
@@ -110,7 +119,7 @@ func listObjects(s *fleet.BundleDeploymentStatus, r Report) {
 	s.Ready = true
 	s.ResourceCounts.DesiredReady = len(r.Seen)
 	for _, seen := range r.Seen {
-		count(&s.ResourceCounts, seen.Health)
+		count(&s.ResourceCounts, seen)
 		if n, ok := seen.nonReady(); ok {
 			s.Ready = false
 			s.NonReadyStatus = append(s.NonReadyStatus, n)
@@ -124,14 +133,25 @@ func listObjects(s *fleet.BundleDeploymentStatus, r Report) {
 			Namespace: seen.Object.Namespace, Name: seen.Object.Name, CreatedAt: seen.CreatedAt,
 		})
 	}
+	for _, extra := range r.Extra {
+		if m, ok := extra.modified(); ok {
+			s.ResourceCounts.Orphaned++
+			s.NonModified = false
+			s.ModifiedStatus = append(s.ModifiedStatus, m)
+		}
+	}
 	s.IncompleteState = len(s.NonReadyStatus) > maxListed || len(s.ModifiedStatus) > maxListed || len(s.Resources) > maxResources
 	s.NonReadyStatus, s.ModifiedStatus = first(s.NonReadyStatus, maxListed), first(s.ModifiedStatus, maxListed)
 	s.Resources = first(s.Resources, maxResources)
 }
 
-func count(counts *fleet.ResourceCounts, health Health) {
-	switch health {
+func count(counts *fleet.ResourceCounts, seen Observation) {
+	switch seen.Health {
 	case Healthy:
+		if seen.Modified {
+			counts.Modified++
+			return
+		}
 		counts.Ready++
 	case Progressing, Degraded, Leaving:
 		counts.NotReady++
@@ -139,6 +159,7 @@ func count(counts *fleet.ResourceCounts, health Health) {
 		counts.Missing++
 	case NotOurs:
 		counts.Modified++
+	case Extra: // no object of the release
 	}
 }
 
@@ -159,14 +180,26 @@ func monitored(r Report) Verdict {
 		return Verdict{metav1.ConditionUnknown, ReasonNotInstalled, "there is nothing to watch"}
 	case r.Unwatched != "":
 		return Verdict{metav1.ConditionFalse, ReasonCannotWatch, r.Unwatched}
+	case r.Problem != "":
+		return Verdict{metav1.ConditionFalse, ReasonBadPatch, r.Problem + "; what it leaves out counts as drift until it is put right"}
+	case r.Corrected != "":
+		return Verdict{metav1.ConditionTrue, ReasonCorrected, "drift was corrected: " + r.Corrected}
 	default:
 		return Verdict{metav1.ConditionTrue, ReasonMonitored, ""}
 	}
 }
 
+// stillCorrected says whether the last correction is to be told of further on:
+// until there is something else to tell, or another release.
+func stillCorrected(s *fleet.BundleDeploymentStatus, r Report, released string) bool {
+	told := status.Get(s.Conditions, fleet.ConditionMonitored)
+	return told != nil && told.Reason == ReasonCorrected && told.Status == metav1.ConditionTrue &&
+		s.Release == released && monitored(r).Reason == ReasonMonitored
+}
+
 // ready computes the condition that sums up all others. bd has its new status
 // but for that.
-func ready(bd *fleet.BundleDeployment) Verdict {
+func ready(bd *fleet.BundleDeployment, r Report) Verdict {
 	state := status.DeploymentState(bd)
 	v := Verdict{Status: metav1.ConditionFalse, Reason: string(state)}
 	deployed := status.Get(bd.Status.Conditions, fleet.ConditionDeployed)
@@ -183,17 +216,24 @@ func ready(bd *fleet.BundleDeployment) Verdict {
 	case fleet.ErrApplied, fleet.WaitApplied, fleet.Pending, fleet.WaitingForDependency:
 		v.Message = "waiting to be deployed"
 	case fleet.NotReady, fleet.Modified:
-		v.Message = troubles(&bd.Status)
+		v.Message = troubles(&bd.Status, r)
 	case fleet.Unknown: // the hub's word for an agent that is silent
 	}
 	return v
 }
 
 // troubles names the first objects that are not ready or not as applied.
-func troubles(s *fleet.BundleDeploymentStatus) string {
+func troubles(s *fleet.BundleDeploymentStatus, r Report) string {
+	notes := map[string]string{}
+	for _, seen := range r.Seen {
+		if m, ok := seen.modified(); ok && seen.Note != "" {
+			notes[status.ModifiedMessage(m)] = " (" + seen.Note + ")"
+		}
+	}
 	var lines []string
 	for _, m := range s.ModifiedStatus {
-		lines = append(lines, status.ModifiedMessage(m))
+		line := status.ModifiedMessage(m)
+		lines = append(lines, line+notes[line])
 	}
 	for _, n := range s.NonReadyStatus {
 		lines = append(lines, status.NonReadyMessage(n))

@@ -70,7 +70,10 @@ func (c *Controller) objectChanged(e watchset.Event) {
 
 // watchChanged wakes a deployment when a watch of its objects comes to work,
 // or ceases to.
-func (c *Controller) watchChanged(owner string) { c.queue.Coalesce(c.key(owner)) }
+func (c *Controller) watchChanged(owner string) {
+	c.memory.with(owner, (*remembered).retry)
+	c.queue.Coalesce(c.key(owner))
+}
 
 // releaseChanged wakes the deployment of a release when the record changes in
 // another way than the controller wrote, and those that want its name.
