@@ -334,6 +334,8 @@ func configMapYAML(name, value string) string {
 type line struct {
 	mu     sync.Mutex
 	writes []string
+	// asked are the dry runs.
+	asked []string
 	// cutAfter is how many more writes pass before nothing does; negative is no limit.
 	limited  bool
 	cutAfter int
@@ -352,6 +354,10 @@ func (l *line) through(config *rest.Config) *rest.Config {
 func (l *line) pass(req *http.Request) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if req.URL.Query().Has("dryRun") {
+		l.asked = append(l.asked, req.Method+" "+req.URL.Path)
+		return !l.limited || l.cutAfter > 0
+	}
 	writes := req.Method != http.MethodGet
 	if l.limited && l.cutAfter <= 0 && (writes || l.cut == nil) {
 		if l.cut != nil {
@@ -372,6 +378,13 @@ func (l *line) made() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.writes)
+}
+
+// dryRuns returns the dry runs so far.
+func (l *line) dryRuns() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.asked)
 }
 
 // limit lets n more writes pass, then nothing; cut is called when that happens.
