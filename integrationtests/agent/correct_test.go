@@ -109,7 +109,7 @@ func TestDeletedNamespaceIsMadeAnew(t *testing.T) {
 	}
 	key := w.deploy("app", manifest(files).with(correcting))
 	before := w.awaitReady(key)
-	delete := func(name string) types.UID {
+	doom := func(name string) types.UID {
 		namespaces := env.Kubernetes.CoreV1().Namespaces()
 		ns, err := namespaces.Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
@@ -129,7 +129,7 @@ func TestDeletedNamespaceIsMadeAnew(t *testing.T) {
 			return err
 		})
 	}
-	old := delete(other)
+	old := doom(other)
 	anew(other, old)
 	harness.Eventually(t, "the object in it is made anew", func(context.Context) error {
 		if w.configMapIn(other, "a") == nil {
@@ -141,16 +141,12 @@ func TestDeletedNamespaceIsMadeAnew(t *testing.T) {
 		t.Errorf("release is %s, was %s", bd.Status.Release, before.Status.Release)
 	}
 	// With the namespace of the release its records are gone, too: it is installed again.
-	old = delete(w.target)
+	old = doom(w.target)
 	anew(w.target, old)
 	w.awaitReady(key)
 	if w.configMap("b") == nil {
 		t.Error("the object of the release is not there")
 	}
-}
-
-func serviceYAML(app string) string {
-	return "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {clusterIP: None, selector: {app: " + app + "}, ports: [{port: 80}]}\n"
 }
 
 func TestImmutableFieldNeedsForce(t *testing.T) {

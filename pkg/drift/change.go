@@ -77,7 +77,7 @@ func holdsAny(entry metav1.ManagedFieldsEntry, paths [][]string) bool {
 		return false
 	}
 	var held map[string]any
-	if json.Unmarshal(entry.FieldsV1.Raw, &held) != nil {
+	if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &held) != nil {
 		return false
 	}
 	return slices.ContainsFunc(paths, func(path []string) bool { return holds(held, path) })

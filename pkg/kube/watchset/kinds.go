@@ -149,7 +149,7 @@ func served[T any](ctx context.Context, s *Set, w *watch, ask func() (T, error))
 	if !apierrors.IsNotFound(err) {
 		return answer, err
 	}
-	s.kinds.enter(w.resource)
+	s.kinds.enter(w.resource) //nolint:contextcheck // the watch of definitions outlives the request that needs it
 	defer s.kinds.leave(w.resource)
 	// The definition may have appeared before its events were noted.
 	for pause := firstQuestion; apierrors.IsNotFound(err) && ctx.Err() == nil; {
