@@ -210,6 +210,26 @@ func TestFightingControllerIsNamedAndMadeToWait(t *testing.T) {
 	w.awaitReady(key)
 }
 
+func TestObjectThatIsDeletedAgainAndAgainIsMadeAnewLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}).with(correcting))
+	w.awaitReady(key)
+	s := w.somebody()
+	for range 4 {
+		s.awaitValue(configMaps, "a", "data.key", `"1"`)
+		if err := s.client.Resource(configMaps).Namespace(w.target).Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.awaitValue(configMaps, "a", "data.key", `"1"`)
+	w.awaitReady(key)
+	if bd, err := env.BundleDeployments.Get(t.Context(), key.Namespace, key.Name); err != nil || !strings.HasSuffix(bd.Status.Release, ":1") {
+		t.Errorf("release %s, error %v", bd.Status.Release, err)
+	}
+}
+
 // A target that is edited, or deleted, is known to the hub and restored before
 // anybody notices. The bounds are for busy machines: see dev/bench for figures.
 func TestDriftIsNoticedAndCorrectedSoon(t *testing.T) {

@@ -41,7 +41,7 @@ func wantOneFailure(t *testing.T, got Result, says string) {
 	}
 }
 
-func folderWith(t *testing.T, make func(app string) error) string {
+func folderWith(t *testing.T, fill func(app string) error) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"app", "good"} {
@@ -52,7 +52,7 @@ func folderWith(t *testing.T, make func(app string) error) string {
 			t.Fatal(err)
 		}
 	}
-	if err := make(filepath.Join(dir, "app")); err != nil {
+	if err := fill(filepath.Join(dir, "app")); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -61,7 +61,7 @@ func folderWith(t *testing.T, make func(app string) error) string {
 // TestFilesThatAreNone: what is no file is never opened, since a pipe would wait
 // for ever and a device might do anything.
 func TestFilesThatAreNone(t *testing.T) {
-	for name, make := range map[string]func(string) error{
+	for name, fill := range map[string]func(string) error{
 		"a pipe":                    func(app string) error { return syscall.Mkfifo(filepath.Join(app, "b.yaml"), 0o600) },
 		"a pipe for options":        func(app string) error { return syscall.Mkfifo(filepath.Join(app, "fleet.yaml"), 0o600) },
 		"a pipe for a .fleetignore": func(app string) error { return syscall.Mkfifo(filepath.Join(app, ".fleetignore"), 0o600) },
@@ -80,7 +80,7 @@ func TestFilesThatAreNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			done := time.AfterFunc(20*time.Second, func() { panic("reading waits for " + name) })
 			defer done.Stop()
-			got := onDisk(t, folderWith(t, make))
+			got := onDisk(t, folderWith(t, fill))
 			if len(got.Findings) != 1 || !strings.Contains(got.Findings[0].Message, "not a file") && !strings.Contains(got.Findings[0].Message, "neither a file nor a folder") {
 				t.Errorf("findings: %v", got.Findings)
 			}

@@ -90,6 +90,7 @@ func (w *fieldWalk) free(node *yamlv3.Node, prefix string) {
 		for i, item := range node.Content {
 			w.free(item, fmt.Sprintf("%s[%d].", strings.TrimSuffix(prefix, "."), i))
 		}
+	default: // what an alias stands for is looked at where it is written
 	}
 }
 

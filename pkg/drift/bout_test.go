@@ -89,6 +89,9 @@ spec: {replicas: 5}
 	if got := ChangeOf(live, map[string]any{"data": nil}, "ours"); got.String() != " (.data)" {
 		t.Errorf("got %q", got)
 	}
+	if got := ChangeOf(nil, nil, "ours"); got.String() != "" {
+		t.Errorf("of an object that is not there it says %q", got)
+	}
 	bout := Bout{Corrections: 3, Waits: 1, Last: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
 	if says := bout.Says(got); !strings.Contains(says, "due at 2026-01-01T12:00:02Z") || !strings.Contains(says, "scaler") {
 		t.Errorf("it says %q", says)

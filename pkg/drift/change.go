@@ -35,12 +35,16 @@ func (c Change) String() string {
 
 // ChangeOf tells from the marks that the API server keeps of who wrote which
 // field who it was that changed what the patch restores: the last one of those
-// who hold such a field, but for our own.
+// who hold such a field, but for our own. An object that is not there, which is
+// nil, does not tell.
 func ChangeOf(live *unstructured.Unstructured, restoring map[string]any, ours ...string) Change {
 	var paths [][]string
 	leaves(restoring, nil, &paths)
 	slices.SortFunc(paths, slices.Compare[[]string])
 	var change Change
+	if live == nil {
+		return change // nobody signs a deletion
+	}
 	for _, path := range paths[:min(len(paths), maxFields)] {
 		change.Fields = append(change.Fields, "."+strings.Join(path, "."))
 	}

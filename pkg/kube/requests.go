@@ -44,31 +44,34 @@ func (r *Requests) Write(ctx context.Context, n int, f func(i int) error) error 
 func (r *Requests) each(ctx context.Context, n int, f func(i int) error) (begun int, err error) {
 	var errs failures
 	var running sync.WaitGroup
-	for begun = 0; begun < n; begun++ {
+	for i := range n {
 		select {
 		case r.slots <- struct{}{}:
 		case <-ctx.Done():
 			running.Wait()
-			return begun, ctx.Err()
+			return i, ctx.Err()
 		}
-		i := begun
 		running.Go(func() {
 			defer func() { <-r.slots }()
-			errs.add(guarded(i, f))
+			errs.add(Guarded(func() error { return f(i) })())
 		})
 	}
 	running.Wait()
-	return begun, errs.join()
+	return n, errs.join()
 }
 
-// guarded turns a panic into an error: it must not end the process.
-func guarded(i int, f func(i int) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &PanicError{Value: r, Stack: debug.Stack()}
-		}
-	}()
-	return f(i)
+// Guarded returns f with panics turned into errors. Whatever runs in a
+// goroutine of its own needs that: nobody else could catch its panic, and one
+// bad object would end the process.
+func Guarded(f func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = &PanicError{Value: r, Stack: debug.Stack()}
+			}
+		}()
+		return f()
+	}
 }
 
 // failures collects errors from calls that run side by side. It keeps the first

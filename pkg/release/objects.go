@@ -57,7 +57,7 @@ func (o *objects) remove(ctx context.Context, r removal) ([]Remaining, error) {
 	var failed []error
 	for _, wave := range waves(list) {
 		each(wave, func(obj located) {
-			going, err := o.removeOne(ctx, r, obj)
+			going, err := guarded(func() (bool, error) { return o.removeOne(ctx, r, obj) })
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

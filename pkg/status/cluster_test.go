@@ -1,8 +1,8 @@
 package status_test
 
 import (
-	"reflect"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"

@@ -14,7 +14,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
-// The ConfigMaps that drift, each in a bundle of its own: of one the drift is reported, of the other it is put right.
+// What drifts, in a bundle each: of the one the drift is reported, of the other it is put right.
 const (
 	reported  = "reported"
 	corrected = "corrected"
@@ -23,6 +23,10 @@ const (
 	// asCommitted is what they say when they are as they should be.
 	asCommitted = "0"
 )
+
+// correctedIn returns the ConfigMap that is put right in a round. Each round has one of its own: what is changed back again
+// and again is made to wait.
+func correctedIn(round int) string { return fmt.Sprintf("%s-%d", corrected, round) }
 
 // Drift edits and deletes what was deployed, again and again.
 func Drift(ctx context.Context, s Settings) (*figures.Report, error) {
@@ -44,7 +48,7 @@ func measureDrift(ctx context.Context, w *world) (*figures.Report, error) {
 	report := &figures.Report{}
 	var err error
 	for i := 0; i < w.Rounds && err == nil; i++ {
-		err = d.round(ctx, fmt.Sprintf("edited-%d", i))
+		err = d.round(ctx, i)
 	}
 	for _, name := range d.names {
 		m := figures.Of(name, *d.samples[name], figures.Milliseconds)
@@ -56,13 +60,17 @@ func measureDrift(ctx context.Context, w *world) (*figures.Report, error) {
 
 // prepare deploys both bundles to both clusters.
 func (d *drift) prepare(ctx context.Context) error {
-	d.workloads = []string{reported, corrected}
-	if _, err := d.repo.Commit(ctx, repo.Change{Message: "Drift", Replace: true, Write: map[string]string{
-		reported + "/configmap.yaml":  manifest(reported, asCommitted),
-		reported + "/fleet.yaml":      "defaultNamespace: " + namespace + "\n",
-		corrected + "/configmap.yaml": manifest(corrected, asCommitted),
-		corrected + "/fleet.yaml":     "defaultNamespace: " + namespace + "\ncorrectDrift:\n  enabled: true\n",
-	}}); err != nil {
+	d.workloads = []string{reported}
+	files := map[string]string{
+		reported + "/configmap.yaml": manifest(reported, asCommitted),
+		reported + "/fleet.yaml":     "defaultNamespace: " + namespace + "\n",
+		corrected + "/fleet.yaml":    "defaultNamespace: " + namespace + "\ncorrectDrift:\n  enabled: true\n",
+	}
+	for i := range d.Rounds {
+		d.workloads = append(d.workloads, correctedIn(i))
+		files[corrected+"/"+correctedIn(i)+".yaml"] = manifest(correctedIn(i), asCommitted)
+	}
+	if _, err := d.repo.Commit(ctx, repo.Change{Message: "Drift", Replace: true, Write: files}); err != nil {
 		return err
 	}
 	if err := d.create(ctx, quietPolling); err != nil {
@@ -73,14 +81,14 @@ func (d *drift) prepare(ctx context.Context) error {
 }
 
 // round has both drift in every way, one after the other.
-func (d *drift) round(ctx context.Context, edit string) error {
+func (d *drift) round(ctx context.Context, round int) error {
 	for _, step := range []struct {
 		name string
-		do   func(ctx context.Context, edit string) error
+		do   func(ctx context.Context, round int) error
 	}{
 		{"deleted", d.deleted}, {"edited", d.edited}, {"edited, to be put right", d.editedBack}, {"deleted, to be put right", d.deletedBack},
 	} {
-		if err := step.do(ctx, edit); err != nil {
+		if err := step.do(ctx, round); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
@@ -88,23 +96,23 @@ func (d *drift) round(ctx context.Context, edit string) error {
 }
 
 // edited edits what nobody puts right, and puts it right.
-func (d *drift) edited(ctx context.Context, edit string) error {
+func (d *drift) edited(ctx context.Context, round int) error {
 	start := time.Now()
-	if err := d.says(ctx, reported, edit); err != nil {
+	if err := d.says(ctx, reported, edit(round)); err != nil {
 		return err
 	}
-	if err := d.hubSays(ctx, start, "edited", fleet.Modified, "1"); err != nil {
+	if err := d.hubSays(ctx, start, "edited", verdict{fleet.Modified, "1"}); err != nil {
 		return err
 	}
 	start = time.Now()
 	if err := d.says(ctx, reported, asCommitted); err != nil {
 		return err
 	}
-	return d.hubSays(ctx, start, "put back by hand", fleet.Ready, "0")
+	return d.hubSays(ctx, start, "put back by hand", verdict{fleet.Ready, "0"})
 }
 
 // deleted deletes what nobody puts right, and makes it again.
-func (d *drift) deleted(ctx context.Context, _ string) error {
+func (d *drift) deleted(ctx context.Context, _ int) error {
 	live, err := d.clusters[drifting].Get(ctx, namespace, reported)
 	if err != nil {
 		return err
@@ -113,7 +121,7 @@ func (d *drift) deleted(ctx context.Context, _ string) error {
 	if err := d.clusters[drifting].Delete(ctx, live); err != nil {
 		return err
 	}
-	if err := d.hubSays(ctx, start, "deleted", fleet.Modified, "1"); err != nil {
+	if err := d.hubSays(ctx, start, "deleted", verdict{fleet.Modified, "1"}); err != nil {
 		return err
 	}
 	again := &corev1.ConfigMap{Data: live.Data}
@@ -122,21 +130,21 @@ func (d *drift) deleted(ctx context.Context, _ string) error {
 	if _, err := d.clusters[drifting].Create(ctx, again); err != nil {
 		return err
 	}
-	return d.hubSays(ctx, start, "made again by hand", fleet.Ready, "0")
+	return d.hubSays(ctx, start, "made again by hand", verdict{fleet.Ready, "0"})
 }
 
 // editedBack edits what is put right.
-func (d *drift) editedBack(ctx context.Context, edit string) error {
+func (d *drift) editedBack(ctx context.Context, round int) error {
 	start := time.Now()
-	if err := d.says(ctx, corrected, edit); err != nil {
+	if err := d.says(ctx, correctedIn(round), edit(round)); err != nil {
 		return err
 	}
-	return d.restored(ctx, start, "edited → restored")
+	return d.restored(ctx, start, correctedIn(round), "edited → restored")
 }
 
 // deletedBack deletes what is put right.
-func (d *drift) deletedBack(ctx context.Context, _ string) error {
-	live, err := d.clusters[drifting].Get(ctx, namespace, corrected)
+func (d *drift) deletedBack(ctx context.Context, round int) error {
+	live, err := d.clusters[drifting].Get(ctx, namespace, correctedIn(round))
 	if err != nil {
 		return err
 	}
@@ -144,12 +152,12 @@ func (d *drift) deletedBack(ctx context.Context, _ string) error {
 	if err := d.clusters[drifting].Delete(ctx, live); err != nil {
 		return err
 	}
-	return d.restored(ctx, start, "deleted → restored")
+	return d.restored(ctx, start, correctedIn(round), "deleted → restored")
 }
 
 // restored waits until the object is as it should be again, and the hub calm.
-func (d *drift) restored(ctx context.Context, start time.Time, what string) error {
-	at, err := d.log.awaitSince(ctx, start, workloadOn(drifting, corrected), asCommitted)
+func (d *drift) restored(ctx context.Context, start time.Time, name, what string) error {
+	at, err := d.log.awaitSince(ctx, start, workloadOn(drifting, name), asCommitted)
 	if err != nil {
 		return err
 	}
@@ -161,17 +169,23 @@ func (d *drift) restored(ctx context.Context, start time.Time, what string) erro
 	return err
 }
 
+// verdict is what the hub says: in which state the deployment is, and how many modified ones the bundle counts.
+type verdict struct {
+	state fleet.BundleState
+	count string
+}
+
 // hubSays waits until the deployment is in a state, and the bundle counts it.
-func (d *drift) hubSays(ctx context.Context, start time.Time, what string, wanted fleet.BundleState, count string) error {
-	at, err := d.log.awaitSince(ctx, start, state(reported), string(wanted))
+func (d *drift) hubSays(ctx context.Context, start time.Time, what string, wanted verdict) error {
+	at, err := d.log.awaitSince(ctx, start, state(reported), string(wanted.state))
 	if err != nil {
 		return err
 	}
-	d.add(fmt.Sprintf("%s → deployment says %s", what, wanted), at.Sub(start))
-	if at, err = d.log.awaitSince(ctx, start, modified(reported), count); err != nil {
+	d.add(fmt.Sprintf("%s → deployment says %s", what, wanted.state), at.Sub(start))
+	if at, err = d.log.awaitSince(ctx, start, modified(reported), wanted.count); err != nil {
 		return err
 	}
-	d.add(fmt.Sprintf("%s → bundle counts %s modified", what, count), at.Sub(start))
+	d.add(fmt.Sprintf("%s → bundle counts %s modified", what, wanted.count), at.Sub(start))
 	return nil
 }
 
@@ -198,6 +212,8 @@ func (d *drift) says(ctx context.Context, name, round string) error {
 		}
 	}
 }
+
+func edit(round int) string { return fmt.Sprintf("edited-%d", round) }
 
 func state(folder string) string {
 	return "state/" + names.Bundle(repoName, folder) + "/" + drifting

@@ -106,7 +106,7 @@ func (w *world) register(ctx context.Context) error {
 	of := func(name string) *corev1.Namespace {
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}
-	for _, make := range []func() error{
+	for _, step := range []func() error{
 		func() error {
 			_, err := w.objects.Clusters.Create(ctx, &fleet.Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: cluster}})
 			return err
@@ -136,7 +136,7 @@ func (w *world) register(ctx context.Context) error {
 			return err
 		},
 	} {
-		if err := make(); err != nil {
+		if err := step(); err != nil {
 			return fmt.Errorf("registering the cluster: %w", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/flotilla-gitops/flotilla/pkg/drift"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
 
@@ -43,7 +44,7 @@ func (in *inspection) correctAll(ctx context.Context, found []finding) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readsAtOnce)
 	for _, n := range later {
-		group.Go(func() error { return in.correct(ctx, n, &found[n]) })
+		group.Go(kube.Guarded(func() error { return in.correct(ctx, n, &found[n]) }))
 	}
 	return group.Wait()
 }

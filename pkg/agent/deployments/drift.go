@@ -12,6 +12,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/drift"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
 
@@ -57,10 +58,10 @@ func (in *inspection) run(ctx context.Context) ([]finding, error) {
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(readsAtOnce)
 	for n := range in.indexes {
-		group.Go(func() (err error) {
+		group.Go(kube.Guarded(func() (err error) {
 			found[n], err = in.find(inner, n)
 			return err
-		})
+		}))
 	}
 	if err := group.Wait(); err != nil || !in.policy.correct {
 		return found, err

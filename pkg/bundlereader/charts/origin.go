@@ -127,29 +127,44 @@ func (o *origin) takeFolder(u *url.URL) error {
 // takeQuery takes what is said to us, not to the server, off an address.
 func (o *origin) takeQuery(u *url.URL) error {
 	query := u.Query()
-	take := func(name string) string {
-		value := query.Get(name)
-		query.Del(name)
-		return value
-	}
-	take("depth") // no history is fetched anyway
-	var err error
+	query.Del("depth") // no history is fetched anyway
+	take := o.takeArchive
 	if o.way == byGit {
-		o.ref = take("ref")
-		if o.sshKey, err = base64.StdEncoding.DecodeString(strings.ReplaceAll(take("sshkey"), " ", "+")); err != nil {
-			return errors.New("sshkey in the address is not base64")
-		}
-		if len(query) > 0 {
-			return errors.New("the address of a Git repository may say ref, depth and sshkey, and nothing else, behind its question mark")
-		}
-	} else {
-		if o.sum, err = parseChecksum(take("checksum")); err != nil {
-			return err
-		}
-		if format := take("archive"); format == "false" {
-			return errors.New("archive=false in the address: a chart is always an archive")
-		}
+		take = o.takeRepository
+	}
+	if err := take(query); err != nil {
+		return err
 	}
 	u.RawQuery = query.Encode()
+	return nil
+}
+
+// takeRepository takes what names a commit, and how to get at it.
+func (o *origin) takeRepository(query url.Values) error {
+	o.ref = query.Get("ref")
+	key, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(query.Get("sshkey"), " ", "+"))
+	if err != nil {
+		return errors.New("sshkey in the address is not base64")
+	}
+	o.sshKey = key
+	query.Del("ref")
+	query.Del("sshkey")
+	if len(query) > 0 {
+		return errors.New("the address of a Git repository may say ref, depth and sshkey, and nothing else, behind its question mark")
+	}
+	return nil
+}
+
+// takeArchive takes what says what an archive must be.
+func (o *origin) takeArchive(query url.Values) error {
+	var err error
+	if o.sum, err = parseChecksum(query.Get("checksum")); err != nil {
+		return err
+	}
+	if query.Get("archive") == "false" {
+		return errors.New("archive=false in the address: a chart is always an archive")
+	}
+	query.Del("checksum")
+	query.Del("archive")
 	return nil
 }
