@@ -20,8 +20,10 @@ const (
 	leftAgent   = "agent/" + left
 	hubsServer  = "apiserver/" + installation.HubName
 	awayPattern = "away-%03d"
-	// answerPoll is how often the hub is asked whether it answers.
+	// answerPoll is how often the hub is asked whether it answers, and answerWait how long it may take: clients try again by
+	// themselves, which takes a second each time.
 	answerPoll = 10 * time.Millisecond
+	answerWait = 200 * time.Millisecond
 )
 
 // Away kills an agent, untargets its cluster, and starts the agent again: once with the hub there, once with the hub away, too.
@@ -213,9 +215,12 @@ func (a *away) answers(ctx context.Context) (time.Time, error) {
 	ticker := time.NewTicker(answerPoll)
 	defer ticker.Stop()
 	for {
-		_, err := a.hub.GitRepos.Get(ctx, workspace, repoName)
+		asked := time.Now()
+		attempt, cancel := context.WithTimeout(ctx, answerWait)
+		_, err := a.hub.GitRepos.Get(attempt, workspace, repoName)
+		cancel()
 		if err == nil {
-			return time.Now(), nil
+			return asked, nil
 		}
 		select {
 		case <-ctx.Done():
