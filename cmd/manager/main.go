@@ -55,6 +55,8 @@ func command() *cobra.Command {
 	flagSet.StringVar(&f.AgentURL, "agent-api-server-url", "", "address under which agents reach the hub; empty takes that of the kubeconfig")
 	flagSet.StringVar(&f.agentCAFile, "agent-api-server-ca", "", "file with the CA bundle (PEM) of that address; empty takes that of the kubeconfig")
 	flagSet.StringVar(&f.AgentImage, "agent-image", "flotilla-agent:dev", "image of the agents that the manager installs")
+	flagSet.DurationVar(&f.MaxRegistrationTokenTTL, "max-registration-token-ttl", 0, "how long join tokens are valid at most; 0 is no bound")
+	flagSet.BoolVar(&f.IgnoreRegistrationLabels, "ignore-registration-labels", false, "ignore the labels that joining agents bring along")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")
 	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ and /debug/ownership there, too")
 	flagSet.BoolVar(&f.LeaderElection, "leader-elect", true, "work only while holding the lease flotilla-manager")

@@ -44,12 +44,14 @@ var layers = map[string]int{
 
 	"pkg/agent/deployments":        3,
 	"pkg/agent/heartbeat":          3,
+	"pkg/agent/registration":       3,
 	"pkg/manager/auditor":          3,
 	"pkg/manager/bundles":          3,
 	"pkg/manager/clustergroups":    3,
 	"pkg/manager/clusters":         3,
 	"pkg/manager/garbagecollector": 3,
 	"pkg/manager/gitrepos":         3,
+	"pkg/manager/registrations":    3,
 	"pkg/manager/unsupported":      3,
 
 	"pkg/agent":   4,

@@ -50,9 +50,13 @@ type Environment struct {
 	ClusterGroups           Kind[*fleet.ClusterGroup, *fleet.ClusterGroupList]
 	BundleNamespaceMappings Kind[*fleet.BundleNamespaceMapping, *fleet.BundleNamespaceMappingList]
 	GitRepoRestrictions     Kind[*fleet.GitRepoRestriction, *fleet.GitRepoRestrictionList]
-	Namespaces              Kind[*corev1.Namespace, *corev1.NamespaceList]
-	Secrets                 Kind[*corev1.Secret, *corev1.SecretList]
-	Leases                  Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]
+	ClusterRegistrations    Kind[*fleet.ClusterRegistration, *fleet.ClusterRegistrationList]
+
+	ClusterRegistrationTokens Kind[*fleet.ClusterRegistrationToken, *fleet.ClusterRegistrationTokenList]
+
+	Namespaces Kind[*corev1.Namespace, *corev1.NamespaceList]
+	Secrets    Kind[*corev1.Secret, *corev1.SecretList]
+	Leases     Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]
 
 	dir string
 	// managed is held while a manager runs, inhabited while an agent does.
@@ -168,9 +172,13 @@ func connect(cluster *controlplane.Cluster) (*Environment, error) {
 		ClusterGroups:           of(hub.ClusterGroups, conn),
 		BundleNamespaceMappings: of(hub.BundleNamespaceMappings, conn),
 		GitRepoRestrictions:     of(hub.GitRepoRestrictions, conn),
-		Namespaces:              of(hub.Namespaces, conn),
-		Secrets:                 of(hub.Secrets, conn),
-		Leases:                  of(hub.Leases, conn),
+		ClusterRegistrations:    of(hub.ClusterRegistrations, conn),
+
+		ClusterRegistrationTokens: of(hub.ClusterRegistrationTokens, conn),
+
+		Namespaces: of(hub.Namespaces, conn),
+		Secrets:    of(hub.Secrets, conn),
+		Leases:     of(hub.Leases, conn),
 	}, nil
 }
 

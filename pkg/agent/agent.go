@@ -110,6 +110,7 @@ type agent struct {
 	local   *rest.Config
 	metrics *metrics
 	session atomic.Pointer[session]
+	joining *joining
 }
 
 // Run runs the agent until ctx ends.
@@ -129,10 +130,16 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	if config.MetricsAddress != "" {
 		group.Go(func() error { return a.serve(ctx) })
 	}
-	updates, err := a.watchCredentials(ctx)
+	client, err := kubernetes.NewForConfig(local)
+	if err != nil {
+		return fmt.Errorf("making client for the agent's cluster: %w", err)
+	}
+	a.joining = newJoining(client, config.Namespace, log)
+	updates, err := a.watchCredentials(ctx, client)
 	if err != nil {
 		return err
 	}
+	group.Go(func() error { return a.joining.run(ctx) })
 	group.Go(func() error { return a.supervise(ctx, updates) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -143,16 +150,8 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 // watchCredentials sends the credentials in the agent's Secret, and again
 // whenever they change. While there is no Secret, or it cannot be used, what
 // was read before goes on being used.
-func (a *agent) watchCredentials(ctx context.Context) (<-chan *credentials, error) {
-	client, err := kubernetes.NewForConfig(a.local)
-	if err != nil {
-		return nil, fmt.Errorf("making client for the agent's cluster: %w", err)
-	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(a.config.Namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, names.SecretAgent).String()
-		}))
-	informer := factory.Core().V1().Secrets().Informer()
+func (a *agent) watchCredentials(ctx context.Context, client kubernetes.Interface) (<-chan *credentials, error) {
+	informer := secretInformer(client, a.config.Namespace, names.SecretAgent)
 	log := a.log.WithFields(logrus.Fields{"namespace": a.config.Namespace, "secret": names.SecretAgent})
 	updates := make(chan *credentials)
 	send := func(obj any) {
@@ -160,6 +159,7 @@ func (a *agent) watchCredentials(ctx context.Context) (<-chan *credentials, erro
 		if !ok {
 			return
 		}
+		a.joining.owns(secret)
 		c, err := readCredentials(secret)
 		if err != nil {
 			log.WithError(err).Error("Secret cannot be used; waiting for it to be put right")
@@ -170,10 +170,13 @@ func (a *agent) watchCredentials(ctx context.Context) (<-chan *credentials, erro
 		case <-ctx.Done():
 		}
 	}
-	_, err = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    send,
 		UpdateFunc: func(_, obj any) { send(obj) },
-		DeleteFunc: func(any) { log.Warn("Secret is gone; going on with what it said") },
+		DeleteFunc: func(any) {
+			a.joining.owns(nil)
+			log.Warn("Secret is gone; going on with what it said")
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watching Secret %s/%s: %w", a.config.Namespace, names.SecretAgent, err)
@@ -181,10 +184,20 @@ func (a *agent) watchCredentials(ctx context.Context) (<-chan *credentials, erro
 	go informer.RunWithContext(ctx)
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(informer.GetStore().List()) == 0 {
-			log.Info("Waiting for the Secret that says how to reach the hub")
+			log.Info("Waiting for the Secret that says how to reach the hub, or for the one to register with")
+			a.joining.owns(nil)
 		}
 	}()
 	return updates, nil
+}
+
+// secretInformer watches one Secret.
+func secretInformer(client kubernetes.Interface, namespace, name string) cache.SharedIndexInformer {
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+		}))
+	return factory.Core().V1().Secrets().Informer()
 }
 
 // supervise holds a session with whatever hub the credentials name.
@@ -206,6 +219,7 @@ func (a *agent) supervise(ctx context.Context, updates <-chan *credentials) erro
 			}
 			end()
 			current = &session{agent: a, credentials: c, line: newLine(c.token)}
+			current.line.onRejected(a.joining.rejected)
 			end = a.start(ctx, current)
 		}
 	}

@@ -18,6 +18,8 @@ type line struct {
 	refused atomic.Bool
 	// back is called when the hub answers after it did not.
 	back atomic.Pointer[func()]
+	// rejected is called when the hub does not accept the token.
+	rejected atomic.Pointer[func()]
 }
 
 func newLine(token string) *line {
@@ -31,6 +33,9 @@ func (l *line) renew(token string) { l.token.Store(&token) }
 
 // onBack has f called when the hub answers after it did not.
 func (l *line) onBack(f func()) { l.back.Store(&f) }
+
+// onRejected has f called whenever the hub does not accept the token.
+func (l *line) onRejected(f func()) { l.rejected.Store(&f) }
 
 // through returns a copy of config whose requests use the line.
 func (l *line) through(config *rest.Config) *rest.Config {
@@ -55,7 +60,11 @@ func (t *lineTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err == nil {
-		t.line.refused.Store(resp.StatusCode == http.StatusUnauthorized)
+		refused := resp.StatusCode == http.StatusUnauthorized
+		t.line.refused.Store(refused)
+		if rejected := t.line.rejected.Load(); refused && rejected != nil {
+			(*rejected)()
+		}
 	}
 	switch {
 	case err != nil && req.Context().Err() == nil, err == nil && unavailable(resp.StatusCode):

@@ -18,6 +18,9 @@ const (
 	DeploymentsByRepo = "repo"
 	// BundlesByRepo finds the bundles of a GitRepo.
 	BundlesByRepo = "repo"
+	// ByClientID finds the Clusters and the ClusterRegistrations of a workspace
+	// with a clientID.
+	ByClientID = "clientID"
 )
 
 // AddIndexes adds the indexes that the manager's controllers share. It must be
@@ -29,6 +32,12 @@ func (h *Hub) AddIndexes() {
 	h.BundleDeployments.AddIndex(DeploymentsByContent, ContentsOf)
 	h.BundleDeployments.AddIndex(DeploymentsByRepo, func(bd *fleet.BundleDeployment) []string {
 		return keyValues(Key{Namespace: bd.Labels[names.LabelBundleNamespace], Name: bd.Labels[names.LabelRepoName]})
+	})
+	h.Clusters.AddIndex(ByClientID, func(c *fleet.Cluster) []string {
+		return keyValues(Key{Namespace: c.Namespace, Name: c.Spec.ClientID})
+	})
+	h.ClusterRegistrations.AddIndex(ByClientID, func(r *fleet.ClusterRegistration) []string {
+		return keyValues(Key{Namespace: r.Namespace, Name: r.Spec.ClientID})
 	})
 	h.Bundles.AddIndex(BundlesByRepo, func(b *fleet.Bundle) []string {
 		return keyValues(RepoOf(b))

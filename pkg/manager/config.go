@@ -22,6 +22,11 @@ type Config struct {
 	AgentCA  []byte
 	// AgentImage is the image of the agents that the manager installs.
 	AgentImage string
+	// MaxRegistrationTokenTTL bounds how long join tokens are valid; 0 is no bound.
+	MaxRegistrationTokenTTL time.Duration
+	// IgnoreRegistrationLabels has the labels ignored that joining agents bring
+	// along.
+	IgnoreRegistrationLabels bool
 	// MetricsAddress is where /metrics, /healthz and /readyz are served; empty
 	// serves nothing.
 	MetricsAddress string

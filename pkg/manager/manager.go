@@ -23,6 +23,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/manager/clusters"
 	"github.com/flotilla-gitops/flotilla/pkg/manager/garbagecollector"
 	"github.com/flotilla-gitops/flotilla/pkg/manager/gitrepos"
+	"github.com/flotilla-gitops/flotilla/pkg/manager/registrations"
 	"github.com/flotilla-gitops/flotilla/pkg/manager/unsupported"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/source"
@@ -124,6 +125,10 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 		clusters.Register(clusters.Deps{
 			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
 			AgentURL: m.AgentURL, AgentCA: m.AgentCA, AgentImage: m.AgentImage, Observe: m.metrics.observe, Account: account,
+		}),
+		registrations.Register(registrations.Deps{
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Agents: kube.Address{URL: m.AgentURL, CA: m.AgentCA}, Namespace: m.Namespace,
+			MaxTokenTTL: m.MaxRegistrationTokenTTL, IgnoreLabels: m.IgnoreRegistrationLabels, Observe: m.metrics.observe,
 		}),
 		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: m.log, Clock: now, Observe: m.metrics.observe, Account: account}),
 		unsupported.Register(unsupported.Deps{Hub: hub, Log: m.log, Clock: now}),

@@ -50,6 +50,8 @@ const (
 	SecretAgent = "fleet-agent"
 	// SecretAgentBootstrap holds, downstream, what the agent registers with.
 	SecretAgentBootstrap = "fleet-agent-bootstrap"
+	// SecretAgentRegistration holds, downstream, what an agent that registered itself shows again to be known.
+	SecretAgentRegistration = "fleet-agent-registration"
 )
 
 // Access of agents to the hub.
@@ -64,6 +66,12 @@ const (
 	ClusterRoleContents = "fleet-content"
 	// PolicyAgents is the admission policy that keeps agents to their part of their Cluster's status.
 	PolicyAgents = "flotilla-agents"
+	// PolicyReports is the admission policy that keeps what agents report in bounds.
+	PolicyReports = "flotilla-agent-reports"
+	// Join names, in a workspace, the ServiceAccount of join tokens, and its Role and RoleBinding.
+	Join = "flotilla-join"
+	// PolicyRegistrations is the admission policy that keeps registrations in bounds and true about their token.
+	PolicyRegistrations = "flotilla-registrations"
 	// AgentPriorityClass and AgentDisruptionBudget, downstream, are made where a Cluster asks for them.
 	AgentPriorityClass    = "fleet-agent-priority-class"
 	AgentDisruptionBudget = "fleet-agent-pod-disruption-budget"
@@ -99,6 +107,18 @@ const (
 
 	// Keys of SecretAgent in the cluster namespace.
 	KeyToken = "token"
+
+	// Keys of SecretAgentBootstrap, and, but for KeyClientID, of the Helm values in the Secret of a ClusterRegistrationToken.
+	KeyTokenName             = "tokenName"
+	KeyRegistrationNamespace = "systemRegistrationNamespace"
+	KeyClientID              = "clientID"
+	KeyClusterLabels         = "clusterLabels"
+
+	// Key of SecretAgentRegistration.
+	KeyClientRandom = "clientRandom"
+
+	// Key of the answer to a registration that was refused: why.
+	KeyRefused = "refused"
 
 	// Keys of the Secret that a Cluster names in kubeConfigSecret.
 	KeyImportKubeconfig = "value"

@@ -110,6 +110,21 @@ const (
 	AnnotationAccess = "flotilla-gitops.github.io/access"
 )
 
+// Annotations of registrations.
+//
+//nolint:gosec // names, not credentials
+const (
+	// AnnotationCredential, on a ClusterRegistration, is the id of the join token that it was made with, as the API server
+	// vouches for; on the Secret of a ClusterRegistrationToken, the ids of its tokens, separated by commas, the newest first.
+	AnnotationCredential = "flotilla-gitops.github.io/credential-id"
+	// AnnotationRegistered, on a Cluster whose agent registered itself, is the digest of what that agent shows to be known. An
+	// agent that cannot show it is another one. Downstream, on the Secret of the agent, it is the digest of what it
+	// registered with.
+	AnnotationRegistered = "flotilla-gitops.github.io/registered"
+	// AnnotationOnlyClient, on a ClusterRegistrationToken, is the only clientID that it lets register.
+	AnnotationOnlyClient = "flotilla-gitops.github.io/only-client-id"
+)
+
 // Annotations on what the manager applies, on the hub and downstream.
 const (
 	// AnnotationApplied is the digest of what was applied.

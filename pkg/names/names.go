@@ -112,6 +112,17 @@ func RegistrationSecret(clientID, clientRandom string) string {
 	return cut("c-"+sha256Hex(clientID+clientRandom), maxLabel)
 }
 
+// Registration returns the digest by which an agent that registered itself is known again. It tells nothing about the name
+// of the Secret with the answer, which must not be guessed.
+func Registration(clientID, clientRandom string) string {
+	return sha256Hex("registration\n" + clientID + "\n" + clientRandom)
+}
+
+// RegistrationToken returns the value of LabelRegistrationToken for a ClusterRegistrationToken.
+func RegistrationToken(token string) string {
+	return SafeConcat(token)
+}
+
 // ImportToken returns the name of the ClusterRegistrationToken used to import a Cluster.
 func ImportToken(cluster string) string {
 	return SafeConcat("import-token", cluster)

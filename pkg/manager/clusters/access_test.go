@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -153,7 +154,7 @@ func TestFingerprint(t *testing.T) {
 	namespace := clusterNamespace(cluster)
 	of := func(objects []runtime.Object) string {
 		t.Helper()
-		digest, err := fingerprint(objects...)
+		digest, err := kube.Fingerprint(objects...)
 		if err != nil {
 			t.Fatal(err)
 		}

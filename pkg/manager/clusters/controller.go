@@ -22,6 +22,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
@@ -45,9 +46,9 @@ type Deps struct {
 
 type controller struct {
 	Deps
-	hub         applier
-	downstream  func(*rest.Config) (applier, error)
-	address     hubAddress
+	hub         kube.Applier
+	downstream  func(*rest.Config) (kube.Applier, error)
+	address     kube.Address
 	clusters    generic.CacheInterface[*fleet.Cluster]
 	deployments generic.CacheInterface[*fleet.BundleDeployment]
 	namespaces  generic.CacheInterface[*corev1.Namespace]
@@ -85,9 +86,9 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	c := &controller{
 		Deps: deps,
 		// Hub has clients of this very configuration, so another cannot fail.
-		hub:         applier{dynamic.NewForConfigOrDie(deps.Hub.Config)},
+		hub:         kube.Applier{Client: dynamic.NewForConfigOrDie(deps.Hub.Config)},
 		downstream:  connect,
-		address:     hubAddress{URL: deps.AgentURL, CA: deps.AgentCA}.or(addressOf(deps.Hub.Config)),
+		address:     kube.Address{URL: deps.AgentURL, CA: deps.AgentCA}.Or(kube.AddressOf(deps.Hub.Config)),
 		clusters:    deps.Hub.Clusters.Cache(),
 		deployments: deps.Hub.BundleDeployments.Cache(),
 		namespaces:  deps.Hub.Namespaces.Cache(),
@@ -154,12 +155,17 @@ func (c *controller) place(ctx context.Context, cluster *fleet.Cluster) error {
 // bringAgent installs the agent of a cluster that says how it is reached, and renews the agent's token in time.
 func (c *controller) bringAgent(ctx context.Context, key kube.Key) (time.Duration, error) {
 	cluster, err := c.cluster(key)
-	if err != nil || cluster == nil || cluster.DeletionTimestamp != nil || cluster.Spec.KubeConfigSecret == "" {
+	if err != nil || cluster == nil || cluster.DeletionTimestamp != nil || !hasAgent(cluster) {
 		return 0, err
 	}
 	if c.outcomeOf(key).namespaceOf(cluster) == "" {
 		// Once there is a place for it, this is woken again.
 		return 0, nil
+	}
+	if joined(cluster) {
+		next, err := c.ensureJoined(ctx, cluster)
+		c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.joined(cluster, err) })
+		return next, err
 	}
 	next, installed, err := c.ensureAgent(ctx, cluster)
 	c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.brought(cluster, installed, err) })
@@ -176,7 +182,7 @@ func (c *controller) ensureAgent(ctx context.Context, cluster *fleet.Cluster) (t
 	if wrong != nil {
 		return 0, nil, wrong
 	}
-	token, err := c.ensureCredential(ctx, facts)
+	token, err := c.ensureCredential(ctx, cluster, facts.credential, facts.now)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -195,4 +201,28 @@ func (c *controller) ensureAgent(ctx context.Context, cluster *fleet.Cluster) (t
 		c.Log.WithFields(logrus.Fields{"cluster": kube.KeyOf(cluster).String(), "server": redacted(config.Host)}).Info("Installed agent")
 	}
 	return token.Renew.Sub(facts.now), installationOf(cluster, facts.hub), nil
+}
+
+// joined says whether the agent of the cluster registered itself, so that it fetches its token where it is kept.
+func joined(cluster *fleet.Cluster) bool {
+	return cluster.Spec.KubeConfigSecret == "" && cluster.Annotations[names.AnnotationRegistered] != ""
+}
+
+// hasAgent says whether the cluster's agent gets its token from here.
+func hasAgent(cluster *fleet.Cluster) bool {
+	return cluster.Spec.KubeConfigSecret != "" || joined(cluster)
+}
+
+// ensureJoined keeps the token of an agent that registered itself, and returns after how much time it is to be renewed.
+func (c *controller) ensureJoined(ctx context.Context, cluster *fleet.Cluster) (time.Duration, error) {
+	now := c.Clock.Now()
+	have, err := c.credential(ctx, cluster)
+	if err != nil {
+		return 0, err
+	}
+	token, err := c.ensureCredential(ctx, cluster, have, now)
+	if err != nil {
+		return 0, err
+	}
+	return token.Renew.Sub(now), nil
 }

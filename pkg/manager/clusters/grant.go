@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -29,7 +30,7 @@ func (c *controller) ensureShared(ctx context.Context) error {
 		return nil
 	}
 	for _, object := range slices.Concat(agentAdmission(), sharedAccess()) {
-		if err := c.hub.apply(ctx, object); err != nil {
+		if err := c.hub.Apply(ctx, object); err != nil {
 			return err
 		}
 	}
@@ -98,10 +99,10 @@ func (c *controller) ensureAccess(ctx context.Context, cluster *fleet.Cluster, n
 	if err != nil || namespace.Annotations[names.AnnotationAccess] == digest {
 		return err
 	}
-	write := c.hub.apply
+	write := c.hub.Apply
 	if namespace.Annotations[names.AnnotationAccess] == "" {
 		// The namespace is new.
-		write = c.hub.establish
+		write = c.hub.Establish
 	}
 	if err := writeAccess(ctx, objects, write); err != nil {
 		return err
@@ -123,7 +124,7 @@ func (c *controller) accessFor(cluster *fleet.Cluster, namespace *corev1.Namespa
 		return nil, "", err
 	}
 	objects := agentAccess(cluster, namespace, hubID)
-	digest, err := fingerprint(objects...)
+	digest, err := kube.Fingerprint(objects...)
 	return objects, digest, err
 }
 

@@ -3,6 +3,7 @@ package clusters
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -11,34 +12,35 @@ import (
 	"k8s.io/client-go/rest"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // connect returns what writes to a cluster.
-func connect(config *rest.Config) (applier, error) {
+func connect(config *rest.Config) (kube.Applier, error) {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return applier{}, fmt.Errorf("making client: %w", err)
+		return kube.Applier{}, fmt.Errorf("making client: %w", err)
 	}
-	return applier{client}, nil
+	return kube.Applier{Client: client}, nil
 }
 
 // ensureCredential returns the agent's token, and gets a new one when it is due. The hub keeps it in one Secret of the
 // cluster namespace, so that a restart needs no other.
-func (c *controller) ensureCredential(ctx context.Context, facts importFacts) (credential, error) {
-	if !facts.credential.due(facts.now) {
-		return facts.credential, nil
+func (c *controller) ensureCredential(ctx context.Context, cluster *fleet.Cluster, have credential, now time.Time) (credential, error) {
+	if !have.due(now) {
+		return have, nil
 	}
-	namespace, err := c.namespaces.Get("", names.ClusterNamespace(facts.cluster.Namespace, facts.cluster.Name))
+	namespace, err := c.namespaces.Get("", names.ClusterNamespace(cluster.Namespace, cluster.Name))
 	if err != nil {
 		return credential{}, fmt.Errorf("reading cluster namespace: %w", err)
 	}
 	// The moment to see that the access is still what it should be: a token of an identity that is gone opens nothing.
-	objects, _, err := c.accessFor(facts.cluster, namespace)
+	objects, _, err := c.accessFor(cluster, namespace)
 	if err != nil {
 		return credential{}, err
 	}
-	if err := writeAccess(ctx, objects, c.hub.apply); err != nil {
+	if err := writeAccess(ctx, objects, c.hub.Apply); err != nil {
 		return credential{}, err
 	}
 	seconds := int64(tokenLifetime.Seconds())
@@ -47,17 +49,17 @@ func (c *controller) ensureCredential(ctx context.Context, facts importFacts) (c
 	if err != nil {
 		return credential{}, fmt.Errorf("requesting a token for the agent: %w", err)
 	}
-	next := issued(granted.Status, facts.now)
-	next.Delivered = facts.credential.Delivered
-	if err := c.keepCredential(ctx, facts.cluster, next); err != nil {
+	next := issued(granted.Status, now)
+	next.Delivered = have.Delivered
+	if err := c.keepCredential(ctx, cluster, next); err != nil {
 		return credential{}, err
 	}
-	c.Log.WithFields(logrus.Fields{"cluster": facts.cluster.Namespace + "/" + facts.cluster.Name}).Info("Agent has a new token")
+	c.Log.WithFields(logrus.Fields{"cluster": kube.KeyOf(cluster).String()}).Info("Agent has a new token")
 	return next, nil
 }
 
 func (c *controller) keepCredential(ctx context.Context, cluster *fleet.Cluster, next credential) error {
-	if err := c.hub.apply(ctx, next.secret(names.ClusterNamespace(cluster.Namespace, cluster.Name))); err != nil {
+	if err := c.hub.Apply(ctx, next.secret(names.ClusterNamespace(cluster.Namespace, cluster.Name))); err != nil {
 		return fmt.Errorf("keeping the agent's token: %w", err)
 	}
 	return nil
@@ -71,24 +73,24 @@ func (c *controller) deliver(ctx context.Context, config *rest.Config, m agentMa
 	if err != nil {
 		return &problem{ReasonKubeconfigInvalid, "the kubeconfig cannot be used: check its certificates and keys"}
 	}
-	if err := downstream.install(ctx, m); err != nil {
+	if err := install(ctx, downstream, m); err != nil {
 		return downstreamProblem(config.Host, err)
 	}
 	return nil
 }
 
 // install brings the manifests to the cluster.
-func (a applier) install(ctx context.Context, m agentManifests) error {
-	if err := a.create(ctx, m.Namespace); err != nil {
+func install(ctx context.Context, a kube.Applier, m agentManifests) error {
+	if err := a.Create(ctx, m.Namespace); err != nil {
 		return err
 	}
 	for _, object := range m.Apply {
-		if err := a.apply(ctx, object); err != nil {
+		if err := a.Apply(ctx, object); err != nil {
 			return err
 		}
 	}
 	for _, object := range m.Remove {
-		if err := a.remove(ctx, object); err != nil {
+		if err := a.Remove(ctx, object); err != nil {
 			return err
 		}
 	}

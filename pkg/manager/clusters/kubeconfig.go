@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -62,56 +63,13 @@ func forbidden(config *clientcmdapi.Config) string {
 	return ""
 }
 
-// hubAddress is how an agent reaches the hub.
-type hubAddress struct {
-	URL string
-	// CA is a PEM bundle; empty means the certificates that the agent's system trusts.
-	CA []byte
-}
-
-// or fills in what is not said.
-func (a hubAddress) or(other hubAddress) hubAddress {
-	if a.URL == "" {
-		a.URL = other.URL
-	}
-	if len(a.CA) == 0 {
-		a.CA = other.CA
-	}
-	return a
-}
-
-// addressOf returns the address of the API server that a client is configured for.
-func addressOf(config *rest.Config) hubAddress {
-	config = rest.CopyConfig(config)
-	if err := rest.LoadTLSFiles(config); err != nil {
-		// The client that was made of it before could read them.
-		return hubAddress{URL: config.Host}
-	}
-	return hubAddress{URL: config.Host, CA: config.CAData}
-}
-
 // addressFor returns the address of the hub for one cluster: what the Secret of the cluster says wins.
-func addressFor(secret *corev1.Secret, byDefault hubAddress) (hubAddress, *problem) {
-	address := hubAddress{URL: string(secret.Data[names.KeyAPIServerURL]), CA: secret.Data[names.KeyAPIServerCA]}.or(byDefault)
+func addressFor(secret *corev1.Secret, byDefault kube.Address) (kube.Address, *problem) {
+	address := kube.Address{URL: string(secret.Data[names.KeyAPIServerURL]), CA: secret.Data[names.KeyAPIServerCA]}.Or(byDefault)
 	if address.URL == "" {
 		return address, &problem{ReasonHubAddressMissing, fmt.Sprintf(
 			"it is not known how agents reach the hub: start the manager with its address, or put it into Secret %s/%s under %q",
 			secret.Namespace, secret.Name, names.KeyAPIServerURL)}
 	}
 	return address, nil
-}
-
-// agentKubeconfig returns the kubeconfig with which an agent reaches its namespace on the hub.
-func agentKubeconfig(hub hubAddress, namespace, token string) ([]byte, error) {
-	const name = "hub"
-	config := clientcmdapi.NewConfig()
-	config.Clusters[name] = &clientcmdapi.Cluster{Server: hub.URL, CertificateAuthorityData: hub.CA}
-	config.AuthInfos[names.Agent] = &clientcmdapi.AuthInfo{Token: token}
-	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: names.Agent, Namespace: namespace}
-	config.CurrentContext = name
-	data, err := clientcmd.Write(*config)
-	if err != nil {
-		return nil, fmt.Errorf("encoding kubeconfig: %w", err)
-	}
-	return data, nil
 }

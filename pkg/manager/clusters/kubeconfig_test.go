@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -79,18 +80,18 @@ func TestDownstreamConfigIsRefused(t *testing.T) {
 }
 
 func TestAddressFor(t *testing.T) {
-	manager := hubAddress{URL: "https://hub", CA: []byte("hub CA")}
+	manager := kube.Address{URL: "https://hub", CA: []byte("hub CA")}
 	tests := []struct {
 		name      string
 		secret    map[string]string
-		byDefault hubAddress
+		byDefault kube.Address
 		url, ca   string
 	}{
 		{"nothing in the Secret", nil, manager, "https://hub", "hub CA"},
 		{"both in the Secret", map[string]string{names.KeyAPIServerURL: "https://edge", names.KeyAPIServerCA: "edge CA"}, manager, "https://edge", "edge CA"},
 		{"the address in the Secret", map[string]string{names.KeyAPIServerURL: "https://edge"}, manager, "https://edge", "hub CA"},
 		{"the authority in the Secret", map[string]string{names.KeyAPIServerCA: "edge CA"}, manager, "https://hub", "edge CA"},
-		{"no authority at all", nil, hubAddress{URL: "https://hub"}, "https://hub", ""},
+		{"no authority at all", nil, kube.Address{URL: "https://hub"}, "https://hub", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,13 +108,13 @@ func TestAddressFor(t *testing.T) {
 			}
 		})
 	}
-	if _, wrong := addressFor(kubeconfigSecret(""), hubAddress{}); wrong == nil || wrong.Reason != ReasonHubAddressMissing {
+	if _, wrong := addressFor(kubeconfigSecret(""), kube.Address{}); wrong == nil || wrong.Reason != ReasonHubAddressMissing {
 		t.Errorf("no address: %v", wrong)
 	}
 }
 
 func TestAgentKubeconfig(t *testing.T) {
-	data, err := agentKubeconfig(hubAddress{URL: "https://hub:6443", CA: []byte("CA")}, "cluster-ns", "secret-token")
+	data, err := kube.Address{URL: "https://hub:6443", CA: []byte("CA")}.Kubeconfig("cluster-ns", "secret-token")
 	if err != nil {
 		t.Fatal(err)
 	}

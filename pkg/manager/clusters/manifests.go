@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -31,7 +32,7 @@ type agentManifests struct {
 
 // fingerprint returns a digest of the manifests and of where they go.
 func (m agentManifests) fingerprint(server string) (string, error) {
-	digest, err := fingerprint(slices.Concat([]runtime.Object{m.Namespace}, m.Apply, m.Remove)...)
+	digest, err := kube.Fingerprint(slices.Concat([]runtime.Object{m.Namespace}, m.Apply, m.Remove)...)
 	if err != nil {
 		return "", err
 	}

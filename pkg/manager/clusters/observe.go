@@ -42,7 +42,7 @@ type importFacts struct {
 	kubeconfig *corev1.Secret
 	// credential is the agent's token as it is kept on the hub.
 	credential credential
-	hub        hubAddress
+	hub        kube.Address
 	image      string
 	now        time.Time
 }
@@ -69,20 +69,26 @@ func (c *controller) observeImport(ctx context.Context, cluster *fleet.Cluster) 
 		return facts, wrong
 	}
 	facts.hub = address
+	facts.credential, err = c.credential(ctx, cluster)
+	return facts, err
+}
+
+// credential reads the agent's token past the caches.
+func (c *controller) credential(ctx context.Context, cluster *fleet.Cluster) (credential, error) {
 	token, err := c.Hub.Secrets.Get(ctx, names.ClusterNamespace(cluster.Namespace, cluster.Name), names.SecretAgent)
-	switch {
-	case err == nil:
-		facts.credential = credentialFrom(token)
-	case !apierrors.IsNotFound(err):
-		return facts, fmt.Errorf("reading the agent's token: %w", err)
+	if apierrors.IsNotFound(err) {
+		return credential{}, nil
 	}
-	return facts, nil
+	if err != nil {
+		return credential{}, fmt.Errorf("reading the agent's token: %w", err)
+	}
+	return credentialFrom(token), nil
 }
 
 // plan returns what is to be installed downstream with the given token, and its fingerprint.
 func (f importFacts) plan(token credential, server string) (agentManifests, string, error) {
 	namespace := names.ClusterNamespace(f.cluster.Namespace, f.cluster.Name)
-	kubeconfig, err := agentKubeconfig(f.hub, namespace, token.Token)
+	kubeconfig, err := f.hub.Kubeconfig(namespace, token.Token)
 	if err != nil {
 		return agentManifests{}, "", err
 	}

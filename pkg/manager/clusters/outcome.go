@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
@@ -31,6 +32,12 @@ func (o outcome) brought(cluster *fleet.Cluster, installed *installation, err er
 	if err == nil {
 		o.installed = installed
 	}
+	return o
+}
+
+// joined returns the outcome after an attempt to make the token of an agent that registered itself.
+func (o outcome) joined(cluster *fleet.Cluster, err error) outcome {
+	o.imported = resultOf(err, ReasonRegistered, orTold(o.imported, cluster, fleet.ConditionImported))
 	return o
 }
 
@@ -93,7 +100,7 @@ type installation struct {
 }
 
 // installationOf returns the settings of a cluster's agent that reaches the hub at the given address.
-func installationOf(cluster *fleet.Cluster, hub hubAddress) *installation {
+func installationOf(cluster *fleet.Cluster, hub kube.Address) *installation {
 	spec := cluster.Spec
 	i := &installation{
 		generation:     spec.RedeployAgentGeneration,

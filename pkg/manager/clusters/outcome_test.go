@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
@@ -97,7 +98,7 @@ func TestNamespaceIsToldOnceThereIsAccess(t *testing.T) {
 func TestInstallationIsNoted(t *testing.T) {
 	plain := newCluster()
 	var before, after fleet.ClusterStatus
-	installationOf(plain, hubAddress{URL: "https://hub", CA: []byte("CA")}).writeTo(&before)
+	installationOf(plain, kube.Address{URL: "https://hub", CA: []byte("CA")}).writeTo(&before)
 	if before.AgentEnvVarsHash != "" || before.AgentAffinityHash != "" || *before.AgentDeployedGeneration != 0 ||
 		before.APIServerURL != "https://hub" || before.APIServerCAHash == "" || before.AgentTLSMode != "strict" {
 		t.Errorf("status %+v", before)
@@ -111,7 +112,7 @@ func TestInstallationIsNoted(t *testing.T) {
 		c.Spec.RedeployAgentGeneration = 2
 		c.Spec.PrivateRepoURL = "registry"
 	})
-	installationOf(custom, hubAddress{URL: "https://hub"}).writeTo(&after)
+	installationOf(custom, kube.Address{URL: "https://hub"}).writeTo(&after)
 	for what, hash := range map[string]string{
 		"env": after.AgentEnvVarsHash, "affinity": after.AgentAffinityHash, "resources": after.AgentResourcesHash,
 		"tolerations": after.AgentTolerationsHash, "scheduling": after.AgentSchedulingCustomizationHash,

@@ -26,6 +26,8 @@ const (
 
 	// ReasonImported: the agent's credentials and manifests are installed downstream.
 	ReasonImported = "Imported"
+	// ReasonRegistered: the agent registered itself, and its token is kept for it.
+	ReasonRegistered = "Registered"
 	// ReasonKubeconfigMissing: the Secret that spec.kubeConfigSecret names is not there, or has no kubeconfig.
 	ReasonKubeconfigMissing = "KubeconfigMissing"
 	// ReasonKubeconfigInvalid: the kubeconfig cannot be read, or holds what is not allowed.

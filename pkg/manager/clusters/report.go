@@ -72,7 +72,7 @@ func (c *controller) statusOf(cluster *fleet.Cluster, sum func(status.ClusterFac
 	key := kube.KeyOf(cluster)
 	o := c.outcomeOf(key)
 	before := cluster
-	if cluster.Spec.KubeConfigSecret == "" {
+	if !hasAgent(cluster) {
 		// Not to be imported (any more).
 		before = cluster.DeepCopy()
 		status.Remove(&before.Status.Conditions, fleet.ConditionImported)
@@ -127,6 +127,8 @@ func (c *controller) tell(cluster *fleet.Cluster, kind string, before, after *st
 	}
 	severity, note := corev1.EventTypeNormal, "the agent is installed"
 	switch {
+	case after.OK && after.Reason == ReasonRegistered:
+		note = "the agent has registered itself"
 	case !after.OK:
 		severity, note = corev1.EventTypeWarning, after.Message
 	case kind == fleet.ConditionProcessed:

@@ -34,7 +34,7 @@ func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 	case e.Old == nil, e.Old.UID != e.New.UID:
 		// What comes of it is reported.
 		c.access.Wake(key)
-	case e.Old.Generation != e.New.Generation, held(e.Old) && !held(e.New):
+	case e.Old.Generation != e.New.Generation, held(e.Old) && !held(e.New), hasAgent(e.Old) != hasAgent(e.New):
 		c.access.Wake(key)
 		c.status.Coalesce(key)
 	case reports(e.Old, e.New) && !c.told.Is(key, e.New.Status):

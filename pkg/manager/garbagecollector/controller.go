@@ -78,6 +78,7 @@ type controller struct {
 	departures *departures
 
 	bundleReports, repoReports *kube.Queue
+	joins                      joins
 }
 
 // Register prepares the garbage collector; it works until ctx ends once the
@@ -114,6 +115,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 	c.queue = newTaskQueue(newLanes(c.Clock.Now))
 	c.bundleReports = c.reports("gc-bundle-reports", c.reportBundle)
 	c.repoReports = c.reports("gc-gitrepo-reports", c.reportRepo)
+	c.registerJoins()
 	c.wake()
 	return c.run
 }
@@ -157,6 +159,8 @@ func (c *controller) run(ctx context.Context) {
 	running.Go(func() { c.worker().Run(ctx, max(c.Parallel, 1)) })
 	running.Go(func() { c.bundleReports.Run(ctx) })
 	running.Go(func() { c.repoReports.Run(ctx) })
+	running.Go(func() { c.joins.registrations.Run(ctx) })
+	running.Go(func() { c.joins.tokens.Run(ctx) })
 	running.Wait()
 }
 

@@ -13,6 +13,7 @@ import (
 // +kubebuilder:printcolumn:name="Cluster-Name",type=string,JSONPath=`.status.clusterName`
 // +kubebuilder:printcolumn:name="Labels",type=string,JSONPath=`.spec.clusterLabels`
 // +kubebuilder:printcolumn:name="Granted",type=boolean,JSONPath=`.status.granted`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`,priority=1
 type ClusterRegistration struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -52,6 +53,8 @@ type ClusterRegistrationStatus struct {
 	ClusterName string `json:"clusterName,omitempty"`
 	// Granted says that the agent may use the credentials that were made for it.
 	Granted bool `json:"granted,omitempty"`
+	// Conditions of the request: Accepted is False with a reason if it was refused.
+	Conditions []Condition `json:"conditions,omitempty"`
 }
 
 // ClusterRegistrationToken lets agents register clusters in its namespace.
@@ -100,4 +103,6 @@ type ClusterRegistrationTokenStatus struct {
 	Expires *metav1.Time `json:"expires,omitempty"`
 	// SecretName is the Secret whose key "values" holds the Helm values to install an agent with.
 	SecretName string `json:"secretName,omitempty"`
+	// Conditions of the token: Accepted is False with a reason if it could not be made.
+	Conditions []Condition `json:"conditions,omitempty"`
 }

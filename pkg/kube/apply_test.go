@@ -1,4 +1,4 @@
-package clusters
+package kube
 
 import (
 	"testing"
@@ -50,7 +50,7 @@ func TestPrepareNotesWhatIsApplied(t *testing.T) {
 	}
 	digest := func(c *corev1.ConfigMap) string {
 		t.Helper()
-		want, _, err := applier{fakeDynamic{}}.prepare(c)
+		want, _, err := Applier{fakeDynamic{}}.prepare(c)
 		if err != nil {
 			t.Fatal(err)
 		}

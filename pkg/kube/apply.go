@@ -1,7 +1,9 @@
-package clusters
+package kube
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -18,14 +20,14 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
-// applier writes built-in objects by server-side apply, and only those that differ from what is there.
-type applier struct {
-	client dynamic.Interface
+// Applier writes built-in objects by server-side apply, and only those that differ from what is there.
+type Applier struct {
+	Client dynamic.Interface
 }
 
-// apply makes the object what it should be. It reads first: an apply that changes nothing is still a write to the API
+// Apply makes the object what it should be. It reads first: an apply that changes nothing is still a write to the API
 // server. What was applied last is recorded in an annotation, so that a field which is no longer wanted is seen, too.
-func (a applier) apply(ctx context.Context, object runtime.Object) error {
+func (a Applier) Apply(ctx context.Context, object runtime.Object) error {
 	want, resource, err := a.prepare(object)
 	if err != nil {
 		return err
@@ -49,15 +51,15 @@ func (a applier) apply(ctx context.Context, object runtime.Object) error {
 	return nil
 }
 
-// establish makes an object that is most likely not there. If it is, it is made what it should be.
-func (a applier) establish(ctx context.Context, object runtime.Object) error {
+// Establish makes an object that is most likely not there. If it is, it is made what it should be.
+func (a Applier) Establish(ctx context.Context, object runtime.Object) error {
 	want, resource, err := a.prepare(object)
 	if err != nil {
 		return err
 	}
 	_, err = resource.Create(ctx, want, metav1.CreateOptions{FieldManager: names.FieldManager})
 	if apierrors.IsAlreadyExists(err) {
-		return a.apply(ctx, object)
+		return a.Apply(ctx, object)
 	}
 	if err != nil {
 		return fmt.Errorf("creating %s: %w", describe(want), err)
@@ -65,8 +67,8 @@ func (a applier) establish(ctx context.Context, object runtime.Object) error {
 	return nil
 }
 
-// create makes the object if there is none of its name; what is there stays as it is.
-func (a applier) create(ctx context.Context, object runtime.Object) error {
+// Create makes the object if there is none of its name; what is there stays as it is.
+func (a Applier) Create(ctx context.Context, object runtime.Object) error {
 	want, resource, err := a.prepare(object)
 	if err != nil {
 		return err
@@ -84,8 +86,8 @@ func (a applier) create(ctx context.Context, object runtime.Object) error {
 	return nil
 }
 
-// remove deletes the object of this kind and name if an apply made it.
-func (a applier) remove(ctx context.Context, object runtime.Object) error {
+// Remove deletes the object of this kind and name if an apply made it.
+func (a Applier) Remove(ctx context.Context, object runtime.Object) error {
 	named, resource, err := a.prepare(object)
 	if err != nil {
 		return err
@@ -109,7 +111,7 @@ func (a applier) remove(ctx context.Context, object runtime.Object) error {
 }
 
 // prepare returns the object as it is applied, and the resource that takes it.
-func (a applier) prepare(object runtime.Object) (*unstructured.Unstructured, dynamic.ResourceInterface, error) {
+func (a Applier) prepare(object runtime.Object) (*unstructured.Unstructured, dynamic.ResourceInterface, error) {
 	kinds, _, err := scheme.Scheme.ObjectKinds(object)
 	if err != nil {
 		return nil, nil, fmt.Errorf("naming the kind of %T: %w", object, err)
@@ -122,7 +124,7 @@ func (a applier) prepare(object runtime.Object) (*unstructured.Unstructured, dyn
 	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
 	want := &unstructured.Unstructured{Object: content}
 	want.SetGroupVersionKind(kinds[0])
-	digest, err := fingerprint(want)
+	digest, err := Fingerprint(want)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,9 +137,9 @@ func (a applier) prepare(object runtime.Object) (*unstructured.Unstructured, dyn
 	// True for every built-in kind that is applied here.
 	plural, _ := meta.UnsafeGuessKindToResource(kinds[0])
 	if want.GetNamespace() == "" {
-		return want, a.client.Resource(plural), nil
+		return want, a.Client.Resource(plural), nil
 	}
-	return want, a.client.Resource(plural).Namespace(want.GetNamespace()), nil
+	return want, a.Client.Resource(plural).Namespace(want.GetNamespace()), nil
 }
 
 // holds says whether every field of want has the same value in have. What have holds in addition, such as defaults, does
@@ -171,6 +173,19 @@ func holds(have, want any) bool {
 	default:
 		return equality.Semantic.DeepEqual(have, want)
 	}
+}
+
+// Fingerprint returns a digest of objects, to compare what should be with what
+// was done.
+func Fingerprint(objects ...runtime.Object) (string, error) {
+	digest := sha256.New()
+	encoder := json.NewEncoder(digest)
+	for _, object := range objects {
+		if err := encoder.Encode(object); err != nil {
+			return "", fmt.Errorf("encoding %T: %w", object, err)
+		}
+	}
+	return hex.EncodeToString(digest.Sum(nil)), nil
 }
 
 func describe(object *unstructured.Unstructured) string {
