@@ -92,7 +92,7 @@ func command(version string) *cobra.Command {
 Without a cluster: bundle, target and render show what a folder of Git becomes, with the code of the manager and of the agents;
 lint says what is wrong with it.
 With a hub: targets, status and gc ask it, with your rights. They find it as kubectl does: by --kubeconfig, --context and
---namespace, KUBECONFIG, ~/.kube/config.
+--namespace, KUBECONFIG, ~/.kube/config. join lets a cluster join it.
 
 Results go to the standard output, everything else to the standard error. The exit code is 0 for yes (matches, ready,
 nothing held, no errors), 1 for no, and 2 where there is no answer (wrong usage, no such object, hub not reached).`,
@@ -109,11 +109,15 @@ nothing held, no errors), 1 for no, and 2 where there is no answer (wrong usage,
   flotilla status -n fleet-default gitrepo/shop --wait --commit "$(git rev-parse HEAD)"
 
   # What is held or being removed?
-  flotilla gc list -n fleet-default`,
+  flotilla gc list -n fleet-default
+
+  # Let a cluster join
+  flotilla join -n fleet-default prod-2 --label env=prod --wait`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(bundleCommand(), targetCommand(), renderCommand(), lintCommand(), versionCommand(version), targetsCommand(), statusCommand(), gcCommand())
+	root.AddCommand(bundleCommand(), targetCommand(), renderCommand(), lintCommand(), versionCommand(version), targetsCommand(), statusCommand(), gcCommand(),
+		joinCommand())
 	return root
 }
 

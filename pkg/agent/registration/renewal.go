@@ -67,4 +67,3 @@ func (r *Registrar) renewed(ctx context.Context, address kube.Address, secret, k
 		s.Annotations[names.AnnotationRenew] = kept.Annotations[names.AnnotationRenew]
 	})
 }
-

@@ -159,4 +159,3 @@ func (e *nameless) Unwrap() error { return e.error }
 func unnamed(err error, name string) error {
 	return &nameless{err, replaceName(err.Error(), name)}
 }
-

@@ -164,7 +164,7 @@ func (f facts) join(cluster *fleet.Cluster) decision {
 		return decision{step: stepClaim, cluster: cluster}
 	case claimed != mine:
 		return refuse(ReasonClientIDTaken, "another agent has joined as the Cluster %s: give this cluster a clientID of its own; "+
-			"if the agent of that cluster was set up anew, run `flotilla join %s` on the hub, or remove the Cluster's annotation %s",
+			"if the agent of that cluster was set up anew, run `flotilla join --replace %s` on the hub, or remove the Cluster's annotation %s",
 			cluster.Name, cluster.Name, names.AnnotationRegistered)
 	case f.place == nil:
 		return decision{step: stepWait, cluster: cluster}
