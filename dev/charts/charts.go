@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
+	"sort"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -71,8 +74,11 @@ func Render(name string, values map[string]any) (Rendered, error) {
 		return Rendered{}, fmt.Errorf("rendering chart %s: %w", name, err)
 	}
 	rendered := Rendered{Notes: release.Info.Notes}
-	for _, manifest := range releaseutil.SplitManifests(release.Manifest) {
-		objects, err := decode(manifest)
+	manifests := releaseutil.SplitManifests(release.Manifest)
+	keys := slices.Collect(maps.Keys(manifests))
+	sort.Sort(releaseutil.BySplitManifestsOrder(keys)) // as Helm installs them
+	for _, key := range keys {
+		objects, err := decode(manifests[key])
 		if err != nil {
 			return Rendered{}, fmt.Errorf("reading chart %s: %w", name, err)
 		}

@@ -73,7 +73,7 @@ func TestWhatAgentsMayDoIsExactlyThis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := questions(t, places{own: mine, workspace: workspace, others: []string{theirs, names.NamespaceSystem, "kube-system", "default"}})
+	asked := questions(t, places{own: mine, workspace: workspace, others: []string{theirs, "kube-system"}})
 	t.Logf("asked %d questions", len(asked))
 	var mu sync.Mutex
 	var yes []grant
@@ -148,12 +148,18 @@ func questions(t *testing.T, p places) []question {
 		t.Fatal(err)
 	}
 	var all []question
+	seen := map[string]bool{} // Kinds are served in several versions, and rights are about none.
 	for _, list := range lists {
 		group, _, found := strings.Cut(list.GroupVersion, "/")
 		if !found {
 			group = ""
 		}
 		for _, resource := range list.APIResources {
+			key := group + "/" + resource.Name
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
 			name, sub, _ := strings.Cut(resource.Name, "/")
 			for _, verb := range verbs() {
 				all = append(all, p.ask(authorizationv1.ResourceAttributes{Group: group, Resource: name, Subresource: sub, Verb: verb}, resource.Namespaced)...)

@@ -10,7 +10,6 @@ import (
 
 	lassocache "github.com/rancher/lasso/pkg/cache"
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -213,7 +212,7 @@ func (s *session) awaitToken(ctx context.Context, name string) error {
 			}
 		}
 	})
-	if err := hub.Start(ctx); err != nil && !apierrors.IsTimeout(err) && ctx.Err() == nil {
+	if err := hub.Start(ctx); err != nil && ctx.Err() == nil {
 		return s.explain(fmt.Errorf("watching the join token: %w", err))
 	}
 	select {
