@@ -121,6 +121,9 @@ const (
 	// agent that cannot show it is another one. Downstream, on the Secret of the agent, it is the digest of what it
 	// registered with.
 	AnnotationRegistered = "flotilla-gitops.github.io/registered"
+	// AnnotationSeenBefore, on the answer to a registration, is the time (RFC 3339) at which the agent of the Cluster had
+	// reported last when it was granted. The answer goes as soon as it has reported again.
+	AnnotationSeenBefore = "flotilla-gitops.github.io/seen-before"
 	// AnnotationOnlyClient, on a ClusterRegistrationToken, is the only clientID that it lets register.
 	AnnotationOnlyClient = "flotilla-gitops.github.io/only-client-id"
 )

@@ -119,11 +119,19 @@ func ownedBy(object, owner metav1.Object) bool {
 // how much time there is something to do again.
 func (c *controller) collectRegistration(ctx context.Context, registration *fleet.ClusterRegistration) (time.Duration, error) {
 	age := c.Clock.Now().Sub(registration.CreationTimestamp.Time)
-	if age < answerLife && !c.reported(registration) {
+	answer, err := optional(c.Hub.Secrets.Get(ctx, names.NamespaceRegistrations,
+		names.RegistrationSecret(registration.Spec.ClientID, registration.Spec.ClientRandom)))
+	if err != nil {
+		return 0, errors.New("reading the answer to a registration failed") // the error holds its name
+	}
+	if age < answerLife && (answer == nil || !c.reported(registration, answer)) {
 		return answerLife - age, nil
 	}
-	if err := c.deleteAnswer(ctx, names.RegistrationSecret(registration.Spec.ClientID, registration.Spec.ClientRandom), registration); err != nil {
-		return 0, err
+	// An agent that registers again with what it is known by has its answer under the same name.
+	if answer != nil && answer.Annotations[names.AnnotationClusterRegistration] == registration.Name {
+		if err := c.deleteAnswer(ctx, answer); err != nil {
+			return 0, err
+		}
 	}
 	if age < registrationLife {
 		return registrationLife - age, nil
@@ -134,14 +142,15 @@ func (c *controller) collectRegistration(ctx context.Context, registration *flee
 	return 0, nil
 }
 
-// reported says whether the agent has reported since its registration was granted.
-func (c *controller) reported(registration *fleet.ClusterRegistration) bool {
-	if !registration.Status.Granted {
+// reported says whether the agent has reported since it was answered.
+func (c *controller) reported(registration *fleet.ClusterRegistration, answer *corev1.Secret) bool {
+	before := answer.Annotations[names.AnnotationSeenBefore]
+	if !registration.Status.Granted || before == "" {
 		return false
 	}
 	cluster, err := c.clusters.Get(registration.Namespace, registration.Status.ClusterName)
-	// The time is the agent's own, in whole seconds; all it could gain by lying is that its answer goes sooner or later.
-	return err == nil && !cluster.Status.Agent.LastSeen.Time.Before(registration.CreationTimestamp.Time)
+	// The time is the agent's own; all it could gain by lying is that its answer goes sooner or later.
+	return err == nil && cluster.Status.Agent.LastSeen.UTC().Format(time.RFC3339) != before
 }
 
 // collectAnswers deletes the answers whose registration is gone.
@@ -163,30 +172,23 @@ func (c *controller) collectAnswers(ctx context.Context) error {
 		if err != nil && !kube.IsGone(err, name) {
 			return fmt.Errorf("confirming registration: %w", err)
 		}
-		if err := c.deleteAnswer(ctx, secret.Name, nil); err != nil {
+		if err := c.deleteAnswer(ctx, secret); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// deleteAnswer deletes an answer with the right to read it, unless it belongs to another registration by now.
-func (c *controller) deleteAnswer(ctx context.Context, name string, registration *fleet.ClusterRegistration) error {
-	secret, err := optional(c.Hub.Secrets.Get(ctx, names.NamespaceRegistrations, name))
-	if err != nil {
-		return errors.New("reading the answer to a registration failed") // the error holds its name
-	}
-	if secret == nil || registration != nil && secret.Annotations[names.AnnotationClusterRegistration] != registration.Name {
-		return nil
-	}
-	if err := c.Hub.Secrets.Delete(ctx, secret); err != nil && !apierrors.IsNotFound(err) {
-		return errors.New("deleting the answer to a registration failed") // as above
+// deleteAnswer deletes an answer with the right to read it. Errors do not tell its name.
+func (c *controller) deleteAnswer(ctx context.Context, answer *corev1.Secret) error {
+	if err := c.Hub.Secrets.Delete(ctx, answer); err != nil && !apierrors.IsNotFound(err) {
+		return errors.New("deleting the answer to a registration failed")
 	}
 	rbac := c.Hub.Kubernetes.RbacV1()
-	err1 := rbac.RoleBindings(names.NamespaceRegistrations).Delete(ctx, name, metav1.DeleteOptions{})
-	err2 := rbac.Roles(names.NamespaceRegistrations).Delete(ctx, name, metav1.DeleteOptions{})
+	err1 := rbac.RoleBindings(names.NamespaceRegistrations).Delete(ctx, answer.Name, metav1.DeleteOptions{})
+	err2 := rbac.Roles(names.NamespaceRegistrations).Delete(ctx, answer.Name, metav1.DeleteOptions{})
 	if err1 != nil && !apierrors.IsNotFound(err1) || err2 != nil && !apierrors.IsNotFound(err2) {
-		return errors.New("deleting the right to read the answer to a registration failed") // as above
+		return errors.New("deleting the right to read the answer to a registration failed")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
@@ -69,6 +70,7 @@ func (c *controller) grant(ctx context.Context, f facts, d decision) error {
 	}
 	annotations := map[string]string{
 		names.AnnotationExpires: f.place.Annotations[names.AnnotationExpires], names.AnnotationRenew: f.place.Annotations[names.AnnotationRenew],
+		names.AnnotationSeenBefore: d.cluster.Status.Agent.LastSeen.UTC().Format(time.RFC3339),
 	}
 	if err := c.write(ctx, f.registration, data, annotations); err != nil {
 		return err
