@@ -274,7 +274,9 @@ func TestReportsAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	refused := map[string]func(context.Context) error{
 		"a long message": func(ctx context.Context) error {
-			return report(ctx, func(s *fleet.BundleDeploymentStatus) { s.Conditions = []fleet.Condition{{Type: "Ready", Status: "True", Message: long}} })
+			return report(ctx, func(s *fleet.BundleDeploymentStatus) {
+				s.Conditions = []fleet.Condition{{Type: "Ready", Status: "True", Message: long}}
+			})
 		},
 		"many objects": func(ctx context.Context) error {
 			return report(ctx, func(s *fleet.BundleDeploymentStatus) { s.Resources = make([]fleet.BundleDeploymentResource, 2000) })
