@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rancher/wrangler/v3/pkg/generic"
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,6 +39,7 @@ func (c *controller) registerJoins() {
 		return kube.NewQueue(kube.QueueOptions{Name: name, Workers: 2, Reconcile: reconcile, Log: c.Log, Observe: c.Observe(name)})
 	}
 	registrations, tokens := c.Hub.ClusterRegistrations.Cache(), c.Hub.ClusterRegistrationTokens.Cache()
+	c.wakeJoins(registrations)
 	c.joins.registrations = queue("gc-registrations", func(ctx context.Context, key kube.Key) (time.Duration, error) {
 		if key == leftoverAnswers() {
 			return 0, c.collectAnswers(ctx)
@@ -55,6 +57,11 @@ func (c *controller) registerJoins() {
 		}
 		return c.collectToken(ctx, token)
 	})
+	c.joins.registrations.Wake(leftoverAnswers())
+}
+
+// wakeJoins has events wake what they are about.
+func (c *controller) wakeJoins(registrations generic.CacheInterface[*fleet.ClusterRegistration]) {
 	c.Hub.ClusterRegistrations.OnEvent(func(e kube.Event[*fleet.ClusterRegistration]) {
 		if e.New == nil {
 			c.joins.registrations.Wake(leftoverAnswers())
@@ -79,7 +86,6 @@ func (c *controller) registerJoins() {
 			c.joins.registrations.Wake(kube.KeyOf(registration))
 		}
 	})
-	c.joins.registrations.Wake(leftoverAnswers())
 }
 
 // collectToken deletes a join token that has expired. Its Secret goes first: with it the token is void.

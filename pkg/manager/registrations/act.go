@@ -23,12 +23,12 @@ func (c *controller) act(ctx context.Context, f facts, d decision) error {
 	switch d.step {
 	case stepCreate:
 		_, err := c.Hub.Clusters.Create(ctx, d.cluster)
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("creating cluster: %w", err)
-		}
-		if err != nil {
+		if apierrors.IsAlreadyExists(err) {
 			// Whose it is shows with the event of the one that was faster.
 			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("creating cluster: %w", err)
 		}
 		c.log(f.registration).WithField("cluster", d.cluster.Name).Info("Cluster joins")
 		return nil
