@@ -232,7 +232,9 @@ func statusError(res *http.Response, authenticated bool) error {
 			hint = "check the address, and that the credentials may read it"
 		}
 		return &refusal{reason: NotFound, hint: hint, text: text}
-	case code == http.StatusTooManyRequests || code >= http.StatusInternalServerError:
+	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "":
+		return busy(text+said(res), res.Header.Get("Retry-After"), time.Now())
+	case code >= http.StatusInternalServerError:
 		return &refusal{reason: Unreachable, text: text + said(res)}
 	default:
 		return &refusal{reason: Invalid, text: text + said(res)}

@@ -73,6 +73,9 @@ type Mirrors struct {
 	log    logrus.FieldLogger
 	pools  *transports
 
+	listings *listings
+	gates    *gates
+
 	mu      sync.Mutex
 	mirrors map[string]*mirror
 }
@@ -93,45 +96,19 @@ func NewMirrors(dir string, limits Limits, log logrus.FieldLogger) (*Mirrors, er
 		}
 	}
 	return &Mirrors{
-		dir:     dir,
-		limits:  limits.withDefaults(),
-		log:     log,
-		pools:   newTransports(),
+		dir:    dir,
+		limits: limits.withDefaults(),
+		log:    log,
+		pools:  newTransports(), listings: newListings(), gates: newGates(),
 		mirrors: map[string]*mirror{},
 	}, nil
 }
 
-// Head returns the commit that the request stands for now. It asks the server
-// for its refs only, with two exceptions: a commit given in full is returned
-// as it is, and one that is abbreviated may have to be looked up by a fetch.
-// Errors are of type *Error, or the context's own.
+// Head returns the commit that the request stands for now: it is Ask of
+// nobody but the server, now.
 func (m *Mirrors) Head(ctx context.Context, req Request) (string, error) {
-	const op = "listing the refs of"
-	t, err := newTarget(req)
-	if err != nil {
-		return "", fault(op, t.addr, t.secrets, err)
-	}
-	if commit, ok := t.pinned(); ok {
-		return commit.String(), nil
-	}
-	ctx, cancel := bounded(ctx, min(m.limits.Timeout, maxHeadTimeout))
-	defer cancel()
-	r, _, want, err := m.discover(ctx, t)
-	if err != nil {
-		return "", fault(op, t.addr, t.secrets, ended(ctx, err))
-	}
-	r.close()
-	if !want.commit.IsZero() {
-		return want.commit.String(), nil
-	}
-	if commit, ok := m.known(t); ok {
-		return commit, nil
-	}
-	snapshot, err := m.Fetch(ctx, req)
-	if err != nil {
-		return "", err
-	}
-	return snapshot.Commit, nil
+	answer, err := m.Ask(ctx, Question{Request: req, Since: time.Now(), Urgent: true})
+	return answer.Commit, err
 }
 
 // known finds an abbreviated commit that an earlier fetch has resolved.

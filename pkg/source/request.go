@@ -74,6 +74,17 @@ type Request struct {
 	InsecureSkipTLSVerify bool
 }
 
+// Identity tells requests apart that use another repository, credential or way
+// to check the server. It gives nothing of them away.
+func (r Request) Identity() string {
+	key := r.URL // What cannot be used identifies itself.
+	if t, err := newTarget(r); err == nil {
+		key = t.listingKey()
+	}
+	digest := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(digest[:])
+}
+
 // target is a request that has been checked.
 type target struct {
 	Request
