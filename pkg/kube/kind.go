@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 
@@ -185,6 +186,20 @@ func (k *Kind[T, L]) patch(ctx context.Context, before, after T, subresource str
 	request := k.request("PATCH", before).Name(before.GetName()).SubResource(sub...)
 	written, err := answered(request.SetHeader("Content-Type", string(types.MergePatchType)).Body(data).Do(ctx), after)
 	return written, true, err
+}
+
+// MergeStatus writes single fields of a status, given as JSON, whatever else
+// has changed meanwhile: for fields that have one writer of their own. It fails
+// with a conflict if the name belongs to another object by now.
+func (k *Kind[T, L]) MergeStatus(ctx context.Context, obj T, fields map[string]any) error {
+	data, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": obj.GetUID()}, "status": fields,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the status of %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)
+	}
+	return k.request("PATCH", obj).Name(obj.GetName()).SubResource("status").
+		SetHeader("Content-Type", string(types.MergePatchType)).Body(data).Do(ctx).Error()
 }
 
 // Delete deletes exactly the object that obj is a state of: it fails with a

@@ -1,0 +1,53 @@
+package lookup
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/metadata"
+
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
+)
+
+// Secrets looks up the Secrets that users write. Those that Flotilla, Helm and
+// Kubernetes write are not watched: they are very many.
+func Secrets(conn *kube.Connection) (*Lookup[*corev1.Secret], error) {
+	client, err := metadata.NewForConfig(conn.Config)
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", err)
+	}
+	var others []fields.Selector
+	for _, kind := range []string{
+		names.SecretTypeBundleValues, names.SecretTypeDeployment, names.SecretTypeAgentCredential, names.SecretTypeClusterRegValues,
+		"helm.sh/release.v1", string(corev1.SecretTypeServiceAccountToken), string(corev1.SecretTypeTLS),
+		string(corev1.SecretTypeBootstrapToken), string(corev1.SecretTypeDockercfg),
+	} {
+		others = append(others, fields.OneTermNotEqualSelector("type", kind))
+	}
+	return New(Options[*corev1.Secret]{
+		Metadata: client, Resource: corev1.SchemeGroupVersion.WithResource("secrets"),
+		FieldSelector: fields.AndSelectors(others...).String(),
+		Read: func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+			return conn.Kubernetes.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+		},
+	}), nil
+}
+
+// ConfigMap looks up one ConfigMap.
+func ConfigMap(conn *kube.Connection, key kube.Key) (*Lookup[*corev1.ConfigMap], error) {
+	client, err := metadata.NewForConfig(conn.Config)
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", err)
+	}
+	return New(Options[*corev1.ConfigMap]{
+		Metadata: client, Resource: corev1.SchemeGroupVersion.WithResource("configmaps"),
+		Namespace: key.Namespace, FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, key.Name).String(),
+		Read: func(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+			return conn.Kubernetes.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+		},
+	}), nil
+}
