@@ -58,9 +58,12 @@ func command() *cobra.Command {
 	flagSet.DurationVar(&f.MaxRegistrationTokenTTL, "max-registration-token-ttl", 0, "how long join tokens are valid at most; 0 is no bound")
 	flagSet.BoolVar(&f.IgnoreRegistrationLabels, "ignore-registration-labels", false, "ignore the labels that joining agents bring along")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")
+	flagSet.StringVar(&f.WebhookAddress, "webhook-address", ":8081", "address that receives the webhooks of Git hosts; empty receives none")
+	flagSet.BoolVar(&f.UnsignedWebhooks, "unsigned-webhooks", false,
+		"believe webhooks that nothing proves, where there is no Secret to verify them with")
 	flagSet.BoolVar(&f.DebugEndpoints, "debug-endpoints", false, "serve /debug/pprof/ and /debug/ownership there, too")
 	flagSet.BoolVar(&f.LeaderElection, "leader-elect", true, "work only while holding the lease flotilla-manager")
-	flagSet.StringVar(&f.Namespace, "namespace", "cattle-fleet-system", "namespace of the lease")
+	flagSet.StringVar(&f.Namespace, "namespace", "cattle-fleet-system", "namespace of the lease, the Secret gitjob-webhook and the ConfigMap known-hosts")
 	flagSet.DurationVar(&f.ContentGrace, "content-grace", manager.DefaultContentGrace, "how long a Content that nothing refers to is kept")
 	flagSet.IntVar(&f.Brake.Deployments, "prune-brake-deployments", ownership.DefaultBrakeDeployments,
 		"how many deployments of a bundle may go because of side effects, such as relabelled clusters, before the rest is held")

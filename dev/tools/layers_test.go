@@ -32,6 +32,7 @@ var layers = map[string]int{
 	"pkg/bundleset": 1,
 	"pkg/drift":     1,
 	"pkg/ownership": 1,
+	"pkg/policy":    1,
 	"pkg/rollout":   1,
 	"pkg/status":    1,
 	"pkg/targeting": 1,
@@ -41,6 +42,7 @@ var layers = map[string]int{
 	"pkg/release":      2,
 	"pkg/render":       2,
 	"pkg/source":       2,
+	"pkg/webhook":      2,
 
 	"pkg/agent/deployments":        3,
 	"pkg/agent/heartbeat":          3,
@@ -53,6 +55,7 @@ var layers = map[string]int{
 	"pkg/manager/gitrepos":         3,
 	"pkg/manager/registrations":    3,
 	"pkg/manager/unsupported":      3,
+	"pkg/manager/webhooks":         3,
 
 	"pkg/agent":   4,
 	"pkg/manager": 4,

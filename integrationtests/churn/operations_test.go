@@ -356,13 +356,15 @@ func (c *churn) removeMapping() {
 	c.remove(key, func(ctx context.Context, key kube.Key) error { return discard(ctx, env.BundleNamespaceMappings, key) })
 }
 
-// restrict makes a restriction, which this version refuses to ignore: GitRepos are not acted on while it is there. Or takes it away.
+// restrict makes a restriction that no GitRepo keeps to: they are not acted on while it is there. Or takes it away.
 func (c *churn) restrict() {
 	key := kube.Key{Namespace: c.home, Name: "restriction"}
 	if c.restricted {
 		c.remove(key, func(ctx context.Context, key kube.Key) error { return discard(ctx, env.GitRepoRestrictions, key) })
 	} else {
-		create(c, env.GitRepoRestrictions, &fleet.GitRepoRestriction{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+		create(c, env.GitRepoRestrictions, &fleet.GitRepoRestriction{
+			ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}, AllowedRepoPatterns: []string{"none"},
+		})
 	}
 	c.restricted = !c.restricted
 }

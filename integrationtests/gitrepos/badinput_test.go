@@ -103,7 +103,7 @@ func TestSecretThatIsMissing(t *testing.T) {
 	ws := env.Workspace(t)
 	r := shop(t)
 	key := follow(t, ws, r.URL, func(gr *fleet.GitRepo) { gr.Spec.ClientSecretName = "absent" })
-	awaitTrouble(t, key, fleet.ConditionGitPolling, "spec.clientSecretName: secret absent is not in namespace "+ws)
+	awaitTrouble(t, key, fleet.ConditionGitPolling, "spec.clientSecretName: Secret absent is not in namespace "+ws)
 }
 
 func TestManifestThatDoesNotParse(t *testing.T) {
@@ -184,20 +184,6 @@ func TestNameThatIsTaken(t *testing.T) {
 	env.GitRepos.Remove(t, first)
 	awaitBundles(t, second, "shop-web")
 	awaitNoTrouble(t, second)
-}
-
-func TestRestrictionsAreNotIgnored(t *testing.T) {
-	t.Parallel()
-	ws := env.Workspace(t)
-	restriction := &fleet.GitRepoRestriction{ObjectMeta: metav1.ObjectMeta{Namespace: ws, Name: "only-ours"}}
-	if _, err := kube.NewHub(env.Connection).GitRepoRestrictions.Create(t.Context(), restriction); err != nil {
-		t.Fatal(err)
-	}
-	key := follow(t, ws, shop(t).URL, nil)
-	env.GitRepos.AwaitCondition(t, key, fleet.Condition{
-		Type: fleet.ConditionAccepted, Status: "False", Reason: fleet.ReasonNotImplemented, Message: "only-ours",
-	})
-	awaitBundles(t, key)
 }
 
 func TestKindsThatAreNotBuiltYetSaySo(t *testing.T) {

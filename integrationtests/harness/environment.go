@@ -54,6 +54,7 @@ type Environment struct {
 
 	ClusterRegistrationTokens Kind[*fleet.ClusterRegistrationToken, *fleet.ClusterRegistrationTokenList]
 
+	Policies   Kind[*fleet.Policy, *fleet.PolicyList]
 	Namespaces Kind[*corev1.Namespace, *corev1.NamespaceList]
 	Secrets    Kind[*corev1.Secret, *corev1.SecretList]
 	Leases     Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]
@@ -176,6 +177,7 @@ func connect(cluster *controlplane.Cluster) (*Environment, error) {
 
 		ClusterRegistrationTokens: of(hub.ClusterRegistrationTokens, conn),
 
+		Policies:   of(hub.Policies, conn),
 		Namespaces: of(hub.Namespaces, conn),
 		Secrets:    of(hub.Secrets, conn),
 		Leases:     of(hub.Leases, conn),

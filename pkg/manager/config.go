@@ -35,10 +35,16 @@ type Config struct {
 	// /debug/ownership. Whoever reaches them can slow the manager down, and reads
 	// the names of GitRepos, Bundles and Clusters.
 	DebugEndpoints bool
+	// WebhookAddress is where deliveries of Git hosts are received, whether this
+	// replica leads or not; empty receives none.
+	WebhookAddress string
+	// UnsignedWebhooks believes every delivery where there is no secret to verify
+	// it with: whoever reaches WebhookAddress can then have repositories asked.
+	UnsignedWebhooks bool
 	// LeaderElection makes the manager wait until it holds the lease, and stop
 	// when it loses it.
 	LeaderElection bool
-	// Namespace is where the lease is.
+	// Namespace is where the lease is, the Secret of webhooks, and the ConfigMap of known hosts.
 	Namespace string
 	// ContentGrace is how long a Content that nothing refers to is kept.
 	ContentGrace time.Duration

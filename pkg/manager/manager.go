@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -47,6 +48,7 @@ type process struct {
 	metrics *metrics
 	ready   readiness
 	owners  garbagecollector.Debug
+	inputs  *inputs
 }
 
 // Run runs the manager until ctx ends, or until it loses its lease.
@@ -64,9 +66,18 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 		return fmt.Errorf("connecting to the hub: %w", err)
 	}
 	m := &process{Config: config, conn: conn, log: log, metrics: newMetrics()}
+	if m.inputs, err = newInputs(conn, config.Namespace); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.inputs.run(ctx) })
+	if config.WebhookAddress != "" {
+		group.Go(func() error { return m.receive(ctx) })
+	}
 	if config.MetricsAddress != "" {
-		group.Go(func() error { return serve(ctx, config.MetricsAddress, m.handler()) })
+		group.Go(func() error {
+			return serve(ctx, config.MetricsAddress, &http.Server{Handler: m.handler(), ReadHeaderTimeout: headerTimeout})
+		})
 	}
 	group.Go(func() error { return m.whileLeading(ctx, m.control) })
 	err = group.Wait()
@@ -115,7 +126,8 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 	account := func(a kube.Account) { accounts = append(accounts, a) }
 	runs := []func(context.Context){
 		gitrepos.Register(gitrepos.Deps{
-			Hub: hub, Mirrors: mirrors, Charts: chartCache, Recorder: recorder, Log: m.log, Clock: now,
+			Hub: hub, Mirrors: mirrors, Secrets: m.inputs.secrets, KnownHosts: m.inputs.knownHosts, Namespace: m.Namespace,
+			Charts: chartCache, Recorder: recorder, Log: m.log, Clock: now,
 			Fetches: fetches, Readers: readers, Observe: m.metrics.observe, Account: account,
 		}),
 		bundles.Register(bundles.Deps{

@@ -18,6 +18,7 @@ import (
 type metrics struct {
 	registry   *prometheus.Registry
 	reconciles *prometheus.HistogramVec
+	webhooks   *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -28,8 +29,11 @@ func newMetrics() *metrics {
 			Help:    "How long one reconcile of a controller took, and whether it failed.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"controller", "result"}),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flotilla_webhooks_total", Help: "Deliveries of Git hosts, and what became of them.",
+		}, []string{"provider", "result"}),
 	}
-	m.registry.MustRegister(m.reconciles, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.reconciles, m.webhooks, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -86,12 +90,12 @@ func (m *process) handler() http.Handler {
 	return mux
 }
 
+// headerTimeout is how long a client may take to say what it wants.
+const headerTimeout = 5 * time.Second
+
 // serve answers requests until ctx ends.
-func serve(ctx context.Context, address string, handler http.Handler) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+func serve(ctx context.Context, address string, server *http.Server) error {
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", address, err)
@@ -99,7 +103,7 @@ func serve(ctx context.Context, address string, handler http.Handler) error {
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics: %w", err)
+		return fmt.Errorf("serving %s: %w", address, err)
 	}
 	return nil
 }

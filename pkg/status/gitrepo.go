@@ -37,6 +37,10 @@ type GitRepoFacts struct {
 	Commit    string
 	Updating  bool
 	ForceSync int64
+	// PolledCommit is the last that polling found without a webhook, and
+	// PolledAt when; empty until it does.
+	PolledCommit string
+	PolledAt     metav1.Time
 	// Refused says why the GitRepo is not acted on at all.
 	Refused *Problem
 	// Fetch is what failed when the repository was asked; FetchStalled says
@@ -77,6 +81,9 @@ func (f GitRepoFacts) status(parts repoParts) fleet.GitRepoStatus {
 	status.Resources = parts.resources
 	if f.Commit != "" {
 		status.Commit, status.UpdateGeneration = f.Commit, f.ForceSync
+	}
+	if f.PolledCommit != "" {
+		status.PollingCommit, status.LastPollingTime = f.PolledCommit, f.PolledAt
 	}
 	w := writer{&status.Conditions, f.Generation, f.Now}
 	f.setInput(w)

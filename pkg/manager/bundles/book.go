@@ -11,6 +11,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/policy"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 	"github.com/flotilla-gitops/flotilla/pkg/targeting"
@@ -33,6 +34,8 @@ type book struct {
 	// digest of spec.resources.
 	content, resources string
 
+	// rules are those of the bundle's workspace.
+	rules    policy.Rules
 	reach    targeting.Reach
 	matchers map[string]*targeting.Matcher
 	variants map[variantKey]*variant

@@ -85,10 +85,10 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := rollout.Target{Cluster: cluster}
-		v.apply(&got, first.content, nil, nil)
+		v.apply(&got, first, nil, nil)
 		first.put(got, entry{cluster: kube.KeyOf(cluster), variant: v})
 
-		want := compute(v.merged, first.content, cluster)
+		want := first.compute(v.merged, cluster)
 		if got.DeploymentID != want.deploymentID || got.ValuesHash != want.valuesHash || got.Problem != want.problem {
 			t.Fatalf("%s: %+v, by itself it would be %+v", cluster.Name, got, want)
 		}
@@ -101,15 +101,15 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := rollout.Target{Cluster: cluster.DeepCopy()}
-		w.apply(&again, second.content, &got, v)
+		w.apply(&again, second, &got, v)
 		if again.DeploymentID != want.deploymentID || again.ValuesHash != want.valuesHash || again.Problem != want.problem {
 			t.Fatalf("%s: kept %+v, want %+v", cluster.Name, again, want)
 		}
 		// A label that a template reads has changed.
 		other := clusterOf("other-"+cluster.Name, labels)
 		changed := rollout.Target{Cluster: other}
-		w.apply(&changed, second.content, &got, v)
-		if fresh := compute(w.merged, second.content, other); changed.DeploymentID != fresh.deploymentID && !v.varies {
+		w.apply(&changed, second, &got, v)
+		if fresh := second.compute(w.merged, other); changed.DeploymentID != fresh.deploymentID && !v.varies {
 			t.Fatalf("%s: %s, want %s", other.Name, changed.DeploymentID, fresh.deploymentID)
 		}
 	}

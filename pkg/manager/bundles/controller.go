@@ -54,6 +54,9 @@ type controller struct {
 	secrets     generic.CacheInterface[*corev1.Secret]
 	namespaces  generic.CacheInterface[*corev1.Namespace]
 
+	restrictions generic.CacheInterface[*fleet.GitRepoRestriction]
+	policies     generic.CacheInterface[*fleet.Policy]
+
 	// targets runs when what a bundle should deploy may have changed; status
 	// when what its deployments say has.
 	targets, status *kube.Queue
@@ -89,12 +92,16 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		contents:    deps.Hub.Contents.Cache(),
 		secrets:     deps.Hub.Secrets.Cache(),
 		namespaces:  deps.Hub.Namespaces.Cache(),
-		marks:       kube.NewMarks[part](),
-		rollups:     newRollups(),
-		requests:    kube.NewRequests(deps.Parallel, &deps.Hub.Load),
-		books:       map[kube.Key]*book{},
-		groupUsers:  map[kube.Key]bool{},
-		index:       targeting.NewClusters(),
+
+		restrictions: deps.Hub.GitRepoRestrictions.Cache(),
+		policies:     deps.Hub.Policies.Cache(),
+
+		marks:      kube.NewMarks[part](),
+		rollups:    newRollups(),
+		requests:   kube.NewRequests(deps.Parallel, &deps.Hub.Load),
+		books:      map[kube.Key]*book{},
+		groupUsers: map[kube.Key]bool{},
+		index:      targeting.NewClusters(),
 	}
 	c.targets = kube.NewQueue(kube.QueueOptions{
 		Name: "bundles", Reconcile: c.reconcile, Log: deps.Log, Workers: deps.Workers, Observe: deps.Observe("bundles"),

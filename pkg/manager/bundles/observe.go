@@ -65,6 +65,9 @@ func (c *controller) rewrite(ctx context.Context, b *fleet.Bundle, old *book, ma
 	if now.full, err = c.withValues(ctx, b); err != nil {
 		return nil, err
 	}
+	if now.rules, err = c.rules(b.Namespace); err != nil {
+		return nil, err
+	}
 	if now.reach, err = c.reach(now.full); err != nil {
 		return nil, err
 	}
@@ -210,7 +213,7 @@ func (c *controller) look(b, old *book, cluster *fleet.Cluster) cell {
 	l.target = rollout.Target{
 		Cluster: cluster, Partition: matcher.Partition(cluster), Offline: offline(cluster),
 	}
-	l.entry.variant.apply(&l.target, b.content, before, was)
+	l.entry.variant.apply(&l.target, b, before, was)
 	l.steady = before != nil && was.input == l.entry.variant.input && l.entry.wrote == nil && steady(before, &l.target)
 	return l
 }

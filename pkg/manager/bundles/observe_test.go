@@ -48,6 +48,8 @@ func newHub(seed uint64) *hub {
 		books: map[kube.Key]*book{}, groupUsers: map[kube.Key]bool{}, index: targeting.NewClusters(),
 	}
 	h.groups, h.c.groups = store[*fleet.ClusterGroup]()
+	_, h.c.restrictions = store[*fleet.GitRepoRestriction]()
+	_, h.c.policies = store[*fleet.Policy]()
 	h.deployments, h.c.deployments = store[*fleet.BundleDeployment]()
 	_, h.c.mappings = store[*fleet.BundleNamespaceMapping]()
 	_, h.c.namespaces = store[*corev1.Namespace]()
@@ -171,6 +173,7 @@ func TestBookFollowsItsMarks(t *testing.T) {
 			fresh := &controller{
 				Deps: h.c.Deps, books: map[kube.Key]*book{}, groupUsers: map[kube.Key]bool{}, index: h.c.index,
 				groups: h.c.groups, deployments: h.c.deployments, mappings: h.c.mappings, namespaces: h.c.namespaces,
+				restrictions: h.c.restrictions, policies: h.c.policies,
 			}
 			want, err := fresh.observe(context.Background(), key, h.bundle, h.marked)
 			if err != nil {

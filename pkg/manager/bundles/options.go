@@ -10,6 +10,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/targeting"
 )
@@ -59,26 +60,36 @@ func (b *book) variant(d targeting.Decision, cluster *fleet.Cluster) (*variant, 
 	if err != nil {
 		return nil, fmt.Errorf("encoding options: %w", err)
 	}
-	v.input = sha256.Sum256(append(raw, b.content...))
+	v.input = sha256.Sum256(append(append(raw, b.content...), b.rules.Key()...))
 	if v.varies = bundle.Varies(v.merged); !v.varies {
-		v.computed = compute(v.merged, b.content, cluster)
+		v.computed = b.compute(v.merged, cluster)
 	}
 	b.variants[key] = v
 	return v, nil
 }
 
-// compute evaluates the options for one cluster.
-func compute(merged fleet.BundleDeploymentOptions, content string, cluster *fleet.Cluster) computed {
-	d, err := bundle.For(merged, content, cluster)
+// compute evaluates the options for one cluster, and holds them against the
+// rules of the workspace.
+func (b *book) compute(merged fleet.BundleDeploymentOptions, cluster *fleet.Cluster) computed {
+	options, err := bundle.Template(merged, bundle.FactsOf(cluster))
 	if err != nil {
 		return computed{problem: err.Error()}
 	}
-	return computed{options: d.Options, values: d.Values, deploymentID: d.ID, valuesHash: d.ValuesHash}
+	options, refused := b.rules.Options(options, b.full.Labels[names.LabelRepoName] != "")
+	if refused != "" {
+		return computed{problem: refused + " (Forbidden)"}
+	}
+	id, err := bundle.DeploymentID(b.content, options)
+	if err != nil {
+		return computed{problem: err.Error()}
+	}
+	stripped, values, hash := bundle.SplitValues(options)
+	return computed{options: stripped, values: values, deploymentID: id, valuesHash: hash}
 }
 
 // apply sets what the target is to run. before is the target as it was, if it
 // was one: what it comes to is not computed again from the same input.
-func (v *variant) apply(t *rollout.Target, content string, before *rollout.Target, was *variant) {
+func (v *variant) apply(t *rollout.Target, b *book, before *rollout.Target, was *variant) {
 	var c computed
 	switch {
 	case !v.varies:
@@ -87,7 +98,7 @@ func (v *variant) apply(t *rollout.Target, content string, before *rollout.Targe
 		t.Options, t.DeploymentID, t.ValuesHash, t.Problem = before.Options, before.DeploymentID, before.ValuesHash, before.Problem
 		return
 	default:
-		c = compute(v.merged, content, t.Cluster)
+		c = b.compute(v.merged, t.Cluster)
 	}
 	t.Options, t.DeploymentID, t.ValuesHash, t.Problem = c.options, c.deploymentID, c.valuesHash, c.problem
 }
@@ -101,7 +112,7 @@ func (b *book) values(i int) ([]byte, error) {
 	}
 	c := v.computed
 	if v.varies {
-		c = compute(v.merged, b.content, t.Cluster)
+		c = b.compute(v.merged, t.Cluster)
 	}
 	if c.valuesHash != t.ValuesHash {
 		return nil, fmt.Errorf("evaluating values: they are not what they were a moment ago")

@@ -226,6 +226,8 @@ func TestRecountFindsTargetsThatWereNotNoticed(t *testing.T) {
 	bundles, c.bundles = store[*fleet.Bundle]()
 	clusters, c.clusters = store[*fleet.Cluster]()
 	_, c.groups = store[*fleet.ClusterGroup]()
+	_, c.restrictions = store[*fleet.GitRepoRestriction]()
+	_, c.policies = store[*fleet.Policy]()
 	_, c.mappings = store[*fleet.BundleNamespaceMapping]()
 	c.marks = kube.NewMarks[part]()
 	c.targets = c.status

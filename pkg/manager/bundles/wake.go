@@ -33,6 +33,10 @@ func (c *controller) wake() {
 	c.Hub.BundleNamespaceMappings.OnEvent(func(e kube.Event[*fleet.BundleNamespaceMapping]) {
 		c.eachBundleIn(e.Object().Namespace, c.wakeWhole)
 	})
+	c.Hub.GitRepoRestrictions.OnEvent(func(e kube.Event[*fleet.GitRepoRestriction]) {
+		c.eachBundleIn(e.Object().Namespace, c.wakeWhole)
+	})
+	c.Hub.Policies.OnEvent(func(e kube.Event[*fleet.Policy]) { c.eachBundleIn(e.Object().Namespace, c.wakeWhole) })
 	c.Hub.Namespaces.OnEvent(c.onNamespace)
 	c.Hub.Secrets.OnEvent(c.onSecret)
 }

@@ -29,22 +29,35 @@ import (
 
 // Mirrors fetches repositories.
 type Mirrors interface {
-	// Head asks the repository for the commit that the request names.
-	Head(ctx context.Context, r source.Request) (string, error)
+	// Ask asks the repository for the commit that the request names.
+	Ask(ctx context.Context, q source.Question) (source.Answer, error)
 	// Fetch brings that commit into the mirror.
 	Fetch(ctx context.Context, r source.Request) (*source.Snapshot, error)
 	// Open returns a commit that was fetched before, without a network.
 	Open(ctx context.Context, r source.Request, commit string) (*source.Snapshot, error)
+	// Prune removes from disk what no request in keep uses.
+	Prune(keep []source.Request) error
+}
+
+// Inputs reads objects of one kind that users write, by name, and tells which
+// of them have changed.
+type Inputs[T any] interface {
+	Get(ctx context.Context, key kube.Key) (T, error)
+	OnChange(f func(kube.Key))
 }
 
 // Deps is what the controller needs.
 type Deps struct {
-	Hub      *kube.Hub
-	Mirrors  Mirrors
-	Charts   bundlereader.ChartSource
-	Recorder kube.Recorder
-	Log      logrus.FieldLogger
-	Clock    clock.PassiveClock
+	Hub     *kube.Hub
+	Mirrors Mirrors
+	Secrets Inputs[*corev1.Secret]
+	// KnownHosts reads the ConfigMap known-hosts of Namespace.
+	KnownHosts Inputs[*corev1.ConfigMap]
+	Namespace  string
+	Charts     bundlereader.ChartSource
+	Recorder   kube.Recorder
+	Log        logrus.FieldLogger
+	Clock      clock.PassiveClock
 	// Fetches is how many repositories are asked at once. They mostly wait, so
 	// that a few that hang keep nobody else waiting.
 	Fetches int
@@ -64,19 +77,22 @@ type controller struct {
 	deployments  generic.CacheInterface[*fleet.BundleDeployment]
 	restrictions generic.CacheInterface[*fleet.GitRepoRestriction]
 	policies     generic.CacheInterface[*fleet.Policy]
-	secrets      generic.CacheInterface[*corev1.Secret]
 
-	sync, status *kube.Queue
-	readers      chan struct{}
-	rollups      *rollups
-	told         kube.Echoes[fleet.GitRepoStatus]
+	sync, status, prune *kube.Queue
+	readers             chan struct{}
+	rollups             *rollups
+	told                kube.Echoes[fleet.GitRepoStatus]
 
 	mu     sync.Mutex
 	states map[kube.Key]state
 	// checks counts, by GitRepo, how often its bundles are to be compared
 	// again; wanted holds, by bundle, the digest of what it should be.
 	checks map[kube.Key]int
-	wanted map[kube.Key][sha256.Size]byte
+	// demands is what events ask for, by GitRepo.
+	demands map[kube.Key]demand
+	// requests is what each GitRepo was last asked with: what its mirror is for.
+	requests map[kube.Key]source.Request
+	wanted   map[kube.Key][sha256.Size]byte
 }
 
 // Register prepares the controller; it works until ctx ends once the returned
@@ -91,10 +107,11 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		deployments:  hub.BundleDeployments.Cache(),
 		restrictions: hub.GitRepoRestrictions.Cache(),
 		policies:     hub.Policies.Cache(),
-		secrets:      hub.Secrets.Cache(),
 		readers:      make(chan struct{}, max(deps.Readers, 1)),
 		states:       map[kube.Key]state{},
 		checks:       map[kube.Key]int{},
+		demands:      map[kube.Key]demand{},
+		requests:     map[kube.Key]source.Request{},
 		wanted:       map[kube.Key][sha256.Size]byte{},
 		rollups:      newRollups(),
 	}
@@ -106,14 +123,20 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		Name: "gitrepos-status", Reconcile: c.report, Log: deps.Log, Workers: statusWorkers, Observe: deps.Observe("gitrepos-status"),
 		MaxWindow: maxStatusWindow, YieldTo: &hub.Load,
 	})
+	c.prune = kube.NewQueue(kube.QueueOptions{
+		Name: "gitrepos-mirrors", Reconcile: c.pruneMirrors, Log: deps.Log, Workers: 1, Window: pruneWindow, Observe: deps.Observe("gitrepos-mirrors"),
+	})
 	c.wake()
 	if deps.Account != nil {
 		deps.Account(c.account())
 	}
+	// GitRepos may have gone while nobody looked.
+	c.prune.Wake(kube.Key{})
 	return func(ctx context.Context) {
 		var queues sync.WaitGroup
 		queues.Go(func() { c.sync.Run(ctx) })
 		queues.Go(func() { c.status.Run(ctx) })
+		queues.Go(func() { c.prune.Run(ctx) })
 		queues.Wait()
 	}
 }
@@ -146,7 +169,7 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 		// will be made any more.
 		return st, 0, nil
 	}
-	if st.outcome.refused = c.refusal(repo); st.outcome.refused != nil {
+	if repo, st.outcome.refused = c.ruled(repo); st.outcome.refused != nil {
 		return st, 0, nil
 	}
 	if err := c.ensureFinalizer(ctx, repo); err != nil {
@@ -154,18 +177,20 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	}
 	request, err := c.request(ctx, repo)
 	if err != nil {
-		st.outcome.known, st.outcome.fetchErr = true, err
-		return st, 0, err
+		return st.unasked(err)
 	}
-	next := schedule(repo, st, c.Clock.Now())
+	st = restored(repo, st, request.Identity())
+	c.uses(kube.KeyOf(repo), request)
+	wanted := c.demanded(kube.KeyOf(repo))
+	next := schedule(repo, st, wanted, c.Clock.Now())
 	var tree fs.FS
 	var away error
 	if next.due {
-		st, tree, away = c.fetch(ctx, repo, st, request)
+		st, tree, away = c.fetch(ctx, repo, st, asking{request, next, wanted})
 		if away != nil && !st.current(repo) {
 			return st, 0, away
 		}
-		next = schedule(repo, st, c.Clock.Now())
+		next = schedule(repo, st, wanted, c.Clock.Now())
 	}
 	// A repository that cannot be asked holds up nothing that its last commit is enough for, such as other targets.
 	checks := c.askedChecks(kube.KeyOf(repo))

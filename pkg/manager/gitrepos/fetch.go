@@ -17,36 +17,55 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/source"
 )
 
-// fetch asks the repository for its head and brings a commit that is new into
-// the mirror. The tree is nil if the commit is the one that was read last.
-func (c *controller) fetch(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request) (state, fs.FS, error) {
-	st, tree, err := c.ask(ctx, repo, st, request)
-	// The interval begins with the answer: a repository that takes longer to
-	// answer than the interval is not asked without a pause.
-	st.polled = c.Clock.Now()
-	return st, tree, err
+// asking is a question to a repository, and why it is asked.
+type asking struct {
+	request source.Request
+	turn    turn
+	demand  demand
 }
 
-func (c *controller) ask(ctx context.Context, repo *fleet.GitRepo, st state, request source.Request) (state, fs.FS, error) {
-	head, err := c.Mirrors.Head(ctx, request)
+// fetch asks the repository for its head and brings a commit that is new into
+// the mirror. The tree is nil if the commit is the one that was read last.
+func (c *controller) fetch(ctx context.Context, repo *fleet.GitRepo, st state, why asking) (state, fs.FS, error) {
+	// An event is a reason to try at once, but only once.
+	urgent := why.demand.at.After(st.tried)
+	st.tried = c.Clock.Now()
+	answer, err := c.Mirrors.Ask(ctx, source.Question{Request: why.request, Since: why.turn.since, Urgent: urgent})
 	var snapshot *source.Snapshot
-	if err == nil && head != st.commit {
-		snapshot, err = c.fetchCommit(ctx, request, head)
+	if err == nil && answer.Commit != st.commit {
+		snapshot, err = c.fetchCommit(ctx, why.request, answer.Commit)
 	}
 	st.outcome.known = true
 	st.outcome.fetchErr = err
 	if err != nil {
+		// The interval begins with the failure: a repository that takes longer to
+		// fail than the interval is not asked without a pause.
+		st.polled = c.Clock.Now()
+		st.unanswered++
 		return st, nil, err
 	}
-	st.source, st.force = sourceKey(repo), repo.Spec.ForceSyncGeneration
+	// It begins with the answer, whoever has asked for it.
+	st.polled = answer.At
+	before := st.commit
+	if before == "" {
+		before = repo.Status.Commit
+	}
+	asked := st
+	asked.commit = before
+	now := c.Clock.Now()
+	commit := answer.Commit
+	if snapshot != nil {
+		commit = snapshot.Commit
+	}
+	asked = asked.answered(why.turn, why.demand, commit, now)
+	asked.commit, asked.source, asked.force = commit, sourceKey(repo), repo.Spec.ForceSyncGeneration
 	if snapshot == nil {
-		return st, nil, nil
+		return asked, nil, nil
 	}
-	if snapshot.Commit != st.commit {
-		c.Log.WithFields(logrus.Fields{"gitrepo": repo.Name, "namespace": repo.Namespace, "commit": snapshot.Commit}).Info("Fetched commit")
+	if commit != before {
+		c.Log.WithFields(logrus.Fields{"gitrepo": repo.Name, "namespace": repo.Namespace, "commit": commit}).Info("Fetched commit")
 	}
-	st.commit = snapshot.Commit
-	return st, snapshot.Tree(), nil
+	return asked, snapshot.Tree(), nil
 }
 
 // fetchCommit opens the commit if the mirror has it, as after a restart, and

@@ -24,6 +24,7 @@ const (
 	reasonInvalidInput = "InvalidBundle"
 	reasonNameTaken    = "BundleNameTaken"
 	reasonFetchFailed  = "FetchFailed"
+	reasonForbidden    = "Forbidden"
 )
 
 // maxStatusWindow is how long the status of a GitRepo may collect changes while
@@ -75,6 +76,7 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) status.GitRepoFact
 		GitRepo:    repo,
 		Generation: max(o.generation, repo.Status.ObservedGeneration), Known: o.known,
 		Commit: o.commit, ForceSync: o.force, Updating: st.commit != o.commit,
+		PolledCommit: o.polledCommit, PolledAt: metav1.NewTime(o.polledAt.UTC().Truncate(time.Second)),
 		Problems: problems(o), Warnings: texts(o.findings, bundlereader.Warning),
 		Now: metav1.NewTime(c.Clock.Now()),
 	}

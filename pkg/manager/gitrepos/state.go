@@ -14,10 +14,6 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
 
-// defaultPolling is how often a repository is asked where the GitRepo does not
-// say.
-const defaultPolling = 15 * time.Second
-
 // state is what is remembered of a GitRepo between reconciles. All of it can be
 // lost: a fresh start asks the repository and compares.
 type state struct {
@@ -26,6 +22,18 @@ type state struct {
 	// time, so that GitRepos do not ask in step.
 	polled time.Time
 	jitter float64
+	// unanswered counts how often in a row the repository could not be asked,
+	// and tried is when it was last tried.
+	unanswered int
+	tried      time.Time
+	// credentials identifies what the repository is asked with now, asking what
+	// its last answer was asked with.
+	credentials, asking string
+	// webhook is the last webhook that was acted on. look is when to look again
+	// for what it has announced, looks how often that was.
+	webhook time.Time
+	look    time.Time
+	looks   int
 	// source and force are what was asked for then.
 	source string
 	force  int64
@@ -48,16 +56,20 @@ type outcome struct {
 	generation int64
 	// known is false until the repository was asked once: until then the
 	// status keeps what it said before.
-	known      bool
-	commit     string
-	force      int64
-	refused    *refusal
-	fetchErr   error
-	writeErr   error
-	findings   []bundlereader.Finding
-	emptyPaths []string
-	kept       []string
-	conflicts  []string
+	known  bool
+	commit string
+	force  int64
+	// polledCommit is what polling has found that no webhook had announced, and
+	// polledAt when.
+	polledCommit string
+	polledAt     time.Time
+	refused      *refusal
+	fetchErr     error
+	writeErr     error
+	findings     []bundlereader.Finding
+	emptyPaths   []string
+	kept         []string
+	conflicts    []string
 }
 
 // refusal is why a GitRepo is not acted on.
@@ -68,6 +80,7 @@ type refusal struct {
 // differs says whether two outcomes read differently in the status.
 func (o outcome) differs(p outcome) bool {
 	return o.generation != p.generation || o.known != p.known || o.commit != p.commit || o.force != p.force ||
+		o.polledCommit != p.polledCommit || !o.polledAt.Equal(p.polledAt) ||
 		fmt.Sprint(o.refused) != fmt.Sprint(p.refused) || fmt.Sprint(o.fetchErr) != fmt.Sprint(p.fetchErr) ||
 		fmt.Sprint(o.writeErr) != fmt.Sprint(p.writeErr) ||
 		!slices.Equal(o.findings, p.findings) || !slices.Equal(o.emptyPaths, p.emptyPaths) ||
@@ -119,7 +132,8 @@ func (s state) upToDate(repo *fleet.GitRepo, checks int) bool {
 }
 
 func broughtKey(repo *fleet.GitRepo, commit string) string {
-	return fmt.Sprintf("%s@%d", commit, repo.Generation)
+	// The service account may be a default of the workspace.
+	return fmt.Sprintf("%s@%d %q", commit, repo.Generation, repo.Spec.ServiceAccount)
 }
 
 // sourceKey is the part of the spec that decides which commit is asked for.
@@ -128,46 +142,9 @@ func sourceKey(repo *fleet.GitRepo) string {
 	return fmt.Sprintf("%q %q %q %q %x %t", s.Repo, s.Branch, s.Revision, s.ClientSecretName, s.CABundle, s.InsecureSkipTLSVerify)
 }
 
-// turn says whether the repository is to be asked now, and else when.
-type turn struct {
-	due bool
-	in  time.Duration
-}
-
-// wait returns in how long the repository is to be asked; zero if it is not. A
-// turn that has come, because asking took longer than the interval, is no
-// reason to wait, and less to wait for ever.
-func (t turn) wait() time.Duration {
-	if t.due {
-		return time.Nanosecond
-	}
-	return t.in
-}
-
 // current says whether the newest commit is of what the GitRepo asks for now.
 func (s state) current(repo *fleet.GitRepo) bool {
 	return s.commit != "" && s.source == sourceKey(repo) && s.force == repo.Spec.ForceSyncGeneration
-}
-
-// schedule computes when the repository is to be asked. Without polling it is
-// asked when something about the request changes, and else never.
-func schedule(repo *fleet.GitRepo, s state, now time.Time) turn {
-	if !s.current(repo) {
-		return turn{due: true}
-	}
-	if repo.Spec.DisablePolling {
-		return turn{}
-	}
-	interval := defaultPolling
-	if repo.Spec.PollingInterval != nil && repo.Spec.PollingInterval.Duration > 0 {
-		interval = repo.Spec.PollingInterval.Duration
-	}
-	const spread = 0.1
-	at := s.polled.Add(interval + time.Duration(float64(interval)*spread*s.jitter))
-	if left := at.Sub(now); left > 0 {
-		return turn{in: left}
-	}
-	return turn{due: true}
 }
 
 // state returns what is remembered of the GitRepo; of one that was deleted and
@@ -184,6 +161,9 @@ func (c *controller) state(key kube.Key, repo *fleet.GitRepo) state {
 func (c *controller) remember(key kube.Key, s state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, known := c.states[key]; !known {
+		c.prune.Coalesce(kube.Key{})
+	}
 	c.states[key] = s
 }
 
@@ -193,6 +173,9 @@ func (c *controller) forget(key kube.Key) {
 	defer c.mu.Unlock()
 	delete(c.states, key)
 	delete(c.checks, key)
+	delete(c.demands, key)
+	delete(c.requests, key)
+	c.prune.Coalesce(kube.Key{})
 }
 
 // askedChecks returns how often a check of the GitRepo's bundles was asked for.

@@ -18,10 +18,17 @@ func (c *controller) wake() {
 			// Also where somebody else wrote the status, or where ours came too late.
 			c.status.Coalesce(key)
 		}
-		if e.Old == nil || e.New == nil || e.Old.Generation != e.New.Generation {
+		switch {
+		case e.Old == nil || e.New == nil || e.Old.Generation != e.New.Generation:
+			c.demandFresh(key)
+			c.sync.Wake(key)
+		case webhookCame(e.Old.Status, e.New.Status):
+			c.webhookCame(e.New)
 			c.sync.Wake(key)
 		}
 	})
+	c.Secrets.OnChange(c.onSecret)
+	c.KnownHosts.OnChange(c.onKnownHosts)
 	hub.Bundles.OnEvent(c.onBundle)
 	hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) { c.rollUp(c.rollups.deployment(e)) })
 	hub.Clusters.OnEvent(func(e kube.Event[*fleet.Cluster]) { c.rollUp(c.rollups.cluster(e)) })
@@ -79,4 +86,9 @@ func (c *controller) wakeNamespace(namespace string) {
 	for _, repo := range repos {
 		c.sync.Wake(kube.KeyOf(repo))
 	}
+}
+
+// webhookCame says whether a webhook was recorded in between.
+func webhookCame(before, after fleet.GitRepoStatus) bool {
+	return before.WebhookCommit != after.WebhookCommit || !before.LastWebhookTime.Equal(&after.LastWebhookTime)
 }
