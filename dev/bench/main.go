@@ -47,7 +47,8 @@ func command() *cobra.Command {
 
   make up
   go run ./dev/bench edit
-  go run ./dev/bench commit --polling 1s`,
+  go run ./dev/bench commit --polling 1s
+  go run ./dev/bench commit --webhook`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -99,6 +100,7 @@ deployment and the counts follow. With it: edits that touch ten clusters of simu
 			return f.show(cmd)(playground.Commit(cmd.Context(), f.ground))
 		},
 	}
+	commit.Flags().BoolVar(&f.ground.Webhook, "webhook", false, "deliver each push to the manager, and have it never poll")
 	commit.Flags().DurationVar(&f.ground.Polling, "polling", time.Second, "pollingInterval of the GitRepo")
 	drift := &cobra.Command{
 		Use:   "drift",

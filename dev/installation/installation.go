@@ -102,7 +102,7 @@ func (i *Installation) connect(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return i.task(groupCtx, "git server", "", i.startGit) })
 	group.Go(func() error {
-		return i.task(groupCtx, "manager", "", func(ctx context.Context) error { return i.startProgram(ctx, managerPart, readyz) })
+		return i.task(groupCtx, "manager", "", i.startManager)
 	})
 	group.Go(func() error { return i.register(groupCtx) })
 	for _, member := range Members() {
@@ -111,6 +111,15 @@ func (i *Installation) connect(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// startManager starts the manager and writes down where it receives webhooks.
+func (i *Installation) startManager(ctx context.Context) error {
+	if err := i.startProgram(ctx, managerPart, readyz); err != nil {
+		return err
+	}
+	url := fmt.Sprintf("http://127.0.0.1:%d/\n", i.ports[webhooksPort])
+	return os.WriteFile(i.WebhooksURLFile(), []byte(url), 0o644)
 }
 
 func (i *Installation) task(ctx context.Context, name, done string, run func(context.Context) error) error {

@@ -70,6 +70,9 @@ func (l Layout) GitDir() string { return filepath.Join(l.Dir, gitName) }
 // GitURLFile holds the address of the git server, in one line.
 func (l Layout) GitURLFile() string { return filepath.Join(l.GitDir(), "url") }
 
+// WebhooksURLFile holds the address at which the manager receives webhooks, in one line.
+func (l Layout) WebhooksURLFile() string { return filepath.Join(l.Dir, "webhooks-url") }
+
 func (l Layout) binDir() string    { return filepath.Join(l.Dir, "bin") }
 func (l Layout) runDir() string    { return filepath.Join(l.Dir, "run") }
 func (l Layout) dataDir() string   { return filepath.Join(l.Dir, "data") }
@@ -77,7 +80,7 @@ func (l Layout) portsFile() string { return filepath.Join(l.Dir, "ports.json") }
 
 // portNames names what listens on a port of its own, besides the clusters.
 func portNames() []string {
-	result := []string{managerPart, gitPart}
+	result := []string{managerPart, webhooksPort, gitPart}
 	for _, member := range Members() {
 		result = append(result, agentPart(member.Name))
 	}

@@ -26,7 +26,9 @@ import (
 const (
 	managerPart = "manager"
 	gitPart     = "git"
-	agentPrefix = "agent/"
+	// webhooksPort is a second port of the manager.
+	webhooksPort = "webhooks"
+	agentPrefix  = "agent/"
 )
 
 // What a program answers once it runs, and once it is of use.
@@ -137,7 +139,7 @@ func (i *Installation) spec(part string) process.Spec {
 			"--kubeconfig", i.Kubeconfig(HubName), "--data-dir", filepath.Join(i.dataDir(), "manager"),
 			// There is one manager, and one that was killed must not keep the next one waiting.
 			"--leader-elect=false",
-			"--metrics-address", address,
+			"--metrics-address", address, "--webhook-address", fmt.Sprintf("127.0.0.1:%d", i.ports[webhooksPort]),
 		}
 	case gitPart:
 		spec.Path = filepath.Join(i.binDir(), "git-server")
@@ -160,6 +162,9 @@ func (i *Installation) startProgram(ctx context.Context, part, question string) 
 	running, err := process.Find(spec.RunDir, spec.Name)
 	if errors.Is(err, process.ErrNotRunning) {
 		i.reserved.Release(part)
+		if part == managerPart {
+			i.reserved.Release(webhooksPort)
+		}
 		if err := ports.AwaitFree(ctx, i.ports[part]); err != nil {
 			return fmt.Errorf("starting %s: %w", part, err)
 		}

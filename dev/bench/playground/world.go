@@ -44,6 +44,8 @@ type Settings struct {
 	Polling time.Duration
 	// Bundles is how many bundles Away takes away.
 	Bundles int
+	// Webhook has Commit deliver its pushes to the manager, which never polls.
+	Webhook bool
 }
 
 // downstream are the clusters that are measured.
@@ -196,7 +198,7 @@ func (w *world) create(ctx context.Context, polling time.Duration) error {
 		ObjectMeta: metav1.ObjectMeta{Name: repoName, Namespace: workspace},
 		Spec: fleet.GitRepoSpec{
 			Repo: strings.TrimSpace(string(url)) + "/" + repoName + ".git", Branch: repo.DefaultBranch,
-			PollingInterval: &metav1.Duration{Duration: polling}, Targets: everywhere(),
+			PollingInterval: &metav1.Duration{Duration: polling}, DisablePolling: w.Webhook, Targets: everywhere(),
 		},
 	})
 	return err
