@@ -118,7 +118,7 @@ func TestAnswers(t *testing.T) {
 			request("POST", strings.NewReader(body), "", nil), 200, 0},
 		{"too large", nil, nil, request("POST", strings.NewReader(strings.Repeat(" ", MaxBody+1)), "", nil), 413, 0},
 		{"too large in chunks", nil, nil, request("POST", chunked(strings.Repeat(" ", MaxBody+1)), "", nil), 413, 0},
-		{"not a host that is known", nil, nil, httptest.NewRequest("POST", "/", strings.NewReader(body)), 400, 0},
+		{"not a host that is known", nil, nil, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)), 400, 0},
 		{"the API server is away", func(h *hub) { h.away = errors.New("away") }, nil, request("POST", strings.NewReader(body), value, []byte(body)), 503, 0},
 		{"the caches are empty", nil, func(r *Receiver) { r.synced = func() bool { return false } }, request("POST", strings.NewReader(body), value, []byte(body)), 503, 0},
 		{"memory is taken", nil, func(r *Receiver) { r.memory.left = 10 }, request("POST", strings.NewReader(body), value, []byte(body)), 503, 0},
@@ -159,7 +159,7 @@ func FuzzServeHTTP(f *testing.F) {
 	f.Add("X-Event-Key", "repo:push", []byte(`{"push":{"changes":[{"new":null}]}}`))
 	f.Fuzz(func(t *testing.T, header, of string, body []byte) {
 		h := shop()
-		req := httptest.NewRequest("POST", "/", bytes.NewReader(body))
+		req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		req.Header = http.Header{http.CanonicalHeaderKey(header): {of}}
 		res := httptest.NewRecorder()
 		receiver(h).ServeHTTP(res, req)
