@@ -143,10 +143,13 @@ func TestDeletedNamespaceIsMadeAnew(t *testing.T) {
 	// With the namespace of the release its records are gone, too: it is installed again.
 	old = doom(w.target)
 	anew(w.target, old)
+	harness.Eventually(t, "the object of the release is made anew", func(context.Context) error {
+		if w.configMap("b") == nil {
+			return fmt.Errorf("there is none")
+		}
+		return nil
+	})
 	w.awaitReady(key)
-	if w.configMap("b") == nil {
-		t.Error("the object of the release is not there")
-	}
 }
 
 func TestImmutableFieldNeedsForce(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,9 @@ func TestDocumentedCommandsRun(t *testing.T) {
 		t.Fatalf("found only %d commands", len(commands))
 	}
 	for i, c := range commands {
+		if offline(c.line) {
+			continue
+		}
 		t.Run(fmt.Sprintf("%02d %s", i, c.line), func(t *testing.T) {
 			args := arguments(t, strings.NewReplacer("$(git rev-parse HEAD)", commit, written, ws).Replace(c.line))
 			if !strings.Contains(c.line, " -n ") && !strings.Contains(c.line, " -A") {
@@ -63,6 +67,11 @@ func TestDocumentedCommandsRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// offline says whether a command needs no hub, but files that the page takes for granted: cmd/flotilla tests those.
+func offline(line string) bool {
+	return slices.Contains([]string{"bundle", "target", "render", "lint"}, strings.Fields(line)[1])
 }
 
 // shown is a command line of the page, and what the page says it prints.
