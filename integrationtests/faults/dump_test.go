@@ -98,7 +98,7 @@ func strip(value any) {
 	case map[string]any:
 		for _, key := range []string{
 			"resourceVersion", "uid", "generation", "observedGeneration", "creationTimestamp", "managedFields", "lastSeen",
-			"lastUpdateTime", "lastTransitionTime", "kind", "apiVersion", "newlyCreated",
+			"lastUpdateTime", "lastTransitionTime", "lastPollingTriggered", "lastWebhookTime", "kind", "apiVersion", "newlyCreated",
 		} {
 			delete(value, key)
 		}
