@@ -158,7 +158,7 @@ func TestNoAnswer(t *testing.T) {
 		{"no rights", []string{"targets", "-n", ws, b, "--as", "nobody"}, "ask whoever runs the hub for that right"},
 		{"no hub there", []string{"status", "-n", ws, "--server", "https://127.0.0.1:1"}, "the hub at https://127.0.0.1:1 is not reached: check --kubeconfig and --context"},
 		{"no such context", []string{"status", "-n", ws, "--context", "other"}, "finding the hub: "},
-		{"an unknown command", []string{"target"}, `unknown command "target"`},
+		{"an unknown command", []string{"marks"}, `unknown command "marks"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
