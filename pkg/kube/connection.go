@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -52,6 +53,7 @@ type Connection struct {
 	mu      sync.Mutex
 	started bool
 	synced  map[string]cache.InformerSynced
+	kinds   []schema.GroupVersionKind
 }
 
 // NewScheme returns a scheme with the built-in kinds and Fleet's.
@@ -111,10 +113,15 @@ func (c *Connection) Start(ctx context.Context) error {
 	for name, f := range c.synced {
 		synced[name] = f
 	}
+	kinds := slices.Clone(c.kinds)
 	c.mu.Unlock()
 
-	if err := c.caches.Start(ctx); err != nil {
-		return fmt.Errorf("starting caches: %w", err)
+	// One by one: to start all at once would first ask, every 15 s, whether the API server is well, and go on asking one that
+	// refuses a token after ctx has ended.
+	for _, kind := range kinds {
+		if err := c.caches.StartGVK(ctx, kind); err != nil {
+			return fmt.Errorf("starting the cache of %s: %w", kind, err)
+		}
 	}
 	names := make([]string, 0, len(synced))
 	for name := range synced {
@@ -163,6 +170,7 @@ func (c *Connection) informer(r Resource) cache.SharedIndexInformer {
 			panic(fmt.Sprintf("kube: transform for %s: %v", r.GVK, err))
 		}
 		c.synced[name] = informer.HasSynced
+		c.kinds = append(c.kinds, r.GVK)
 	}
 	return informer
 }
