@@ -28,10 +28,7 @@ func TestDocumentedCommandsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	const written = "fleet-default" // the workspace that the page and the help speak of
-	var commands []shown
-	for _, c := range commandsOf(string(page)) {
-		commands = append(commands, c)
-	}
+	commands := commandsOf(string(page))
 	for _, name := range []string{"targets", "status", "gc", "gc list", "gc hold", "gc release"} {
 		help := flotilla(t, append(strings.Fields(name), "--help")...).mustBe(t, cli.ExitYes)
 		_, examples, _ := strings.Cut(help.out, "Examples:")
