@@ -297,7 +297,7 @@ func metricsIn(expression string) []string {
 	return metrics
 }
 
-func TestNotesSayWhatToDoNext(t *testing.T) {
+func TestNotesNameTheNextStep(t *testing.T) {
 	notes := render(t, Manager, nil).Notes
 	for _, want := range []string{"rollout status deployment/flotilla-manager", "flotilla join --namespace fleet-default", "apiServer.url is not set"} {
 		if !strings.Contains(notes, want) {

@@ -233,10 +233,11 @@ func (s *killStory) follow(t *testing.T) {
 // killAfter kills at the moment and starts the victim again at once.
 func killAfter(t *testing.T, k kill) {
 	t.Helper()
-	select {
-	case <-time.After(k.moment):
-	case <-t.Context().Done():
-		t.Fatal(t.Context().Err())
+	moment, cancel := context.WithTimeout(t.Context(), k.moment)
+	defer cancel()
+	<-moment.Done()
+	if err := t.Context().Err(); err != nil {
+		t.Fatal(err)
 	}
 	if err := flotilla.Kill(t.Context(), k.victim); err != nil {
 		t.Fatal(err)
