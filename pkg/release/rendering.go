@@ -29,36 +29,45 @@ var errGivenUp = errors.New("the rendering took too long and was given up")
 // stop a template that is being executed.
 type renderings struct {
 	mu      sync.Mutex
-	running map[Key]map[string]time.Time
+	running map[rendered]*rendering
 }
 
-// since returns when a rendering was begun that still runs; zero if there is
-// none.
-func (r *renderings) since(key Key, deploymentID string) time.Time {
+// rendered is what a rendering makes.
+type rendered struct {
+	release      Key
+	deploymentID string
+}
+
+// rendering is one that runs.
+type rendering struct {
+	since time.Time
+	// over is closed when it has ended.
+	over chan struct{}
+}
+
+// of returns the rendering that still runs; nil if there is none.
+func (r *renderings) of(what rendered) *rendering {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.running[key][deploymentID]
+	return r.running[what]
 }
 
-func (r *renderings) begin(key Key, deploymentID string, since time.Time) {
+func (r *renderings) begin(what rendered, since time.Time) *rendering {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.running == nil {
-		r.running = map[Key]map[string]time.Time{}
+		r.running = map[rendered]*rendering{}
 	}
-	if r.running[key] == nil {
-		r.running[key] = map[string]time.Time{}
-	}
-	r.running[key][deploymentID] = since
+	begun := &rendering{since: since, over: make(chan struct{})}
+	r.running[what] = begun
+	return begun
 }
 
-func (r *renderings) end(key Key, deploymentID string) {
+func (r *renderings) end(what rendered) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.running[key], deploymentID)
-	if len(r.running[key]) == 0 {
-		delete(r.running, key)
-	}
+	close(r.running[what].over)
+	delete(r.running, what)
 }
 
 // render runs an action of Helm, which renders the chart before it does
@@ -67,32 +76,31 @@ func (r *renderings) end(key Key, deploymentID string) {
 func (m *Manager) render(
 	client *kubeClient, req *Request, chart *chart.Chart, action func() (*helmrelease.Release, error),
 ) (*helmrelease.Release, error) {
-	if since := m.renderings.since(req.Key, req.DeploymentID); !since.IsZero() {
+	what := rendered{req.Key, req.DeploymentID}
+	if before := m.renderings.of(what); before != nil {
 		return nil, fmt.Errorf("the templates of the chart have been executing for %s and are not done: change what they loop over",
-			m.clock.Since(since).Round(time.Second))
+			m.clock.Since(before.since).Round(time.Second))
 	}
 	limit := m.renderTimeout
 	if len(chart.CRDObjects()) > 0 {
 		limit += crdTimeout
 	}
-	m.renderings.begin(req.Key, req.DeploymentID, m.clock.Now())
+	begun := m.renderings.begin(what, m.clock.Now())
 	var release *helmrelease.Release
 	var err error
-	done := make(chan struct{})
 	go func() {
-		defer close(done)
+		defer m.renderings.end(what)
 		release, err = guarded(action)
-		m.renderings.end(req.Key, req.DeploymentID)
 	}()
-	over := m.within(min(limit, renderAlone), done, client.rendered)
+	over := m.within(min(limit, renderAlone), begun.over, client.rendered)
 	if !over && limit > renderAlone {
-		client.waiting(func() { over = m.within(limit-renderAlone, done, client.rendered) })
+		client.waiting(func() { over = m.within(limit-renderAlone, begun.over, client.rendered) })
 	}
 	if !over && client.giveUp() {
 		m.log.WithField("release", req.Key.String()).Warn("Templates of a chart take too long and are left behind")
 		return nil, fmt.Errorf("the templates of the chart took longer than %s: change what they loop over", limit)
 	}
-	<-done
+	<-begun.over
 	return release, err
 }
 

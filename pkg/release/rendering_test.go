@@ -10,6 +10,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
@@ -17,30 +18,45 @@ import (
 type studio struct {
 	*testing.T
 	m     *Manager
-	clock *clocktesting.FakeClock
+	clock *announced
 	// slot counts how often a rendering let others have its slot.
 	slot int
 }
 
 func newStudio(t *testing.T) *studio {
 	t.Helper()
-	s := &studio{T: t, clock: clocktesting.NewFakeClock(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))}
+	s := &studio{T: t, clock: &announced{
+		FakeClock: clocktesting.NewFakeClock(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)), timers: make(chan struct{}, 16),
+	}}
 	log := logrus.New()
 	log.SetLevel(logrus.PanicLevel)
 	s.m = &Manager{clock: s.clock, log: log, renderTimeout: time.Minute}
 	return s
 }
 
-type rendered struct {
+// announced is a clock that tells of every timer.
+type announced struct {
+	*clocktesting.FakeClock
+	timers chan struct{}
+}
+
+func (c *announced) NewTimer(d time.Duration) clock.Timer {
+	timer := c.FakeClock.NewTimer(d)
+	c.timers <- struct{}{}
+	return timer
+}
+
+// result is what came of a rendering.
+type result struct {
 	release *helmrelease.Release
 	err     error
 }
 
 // begin renders a chart beside the caller: what is sent to the first channel
 // ends the template, and the second tells what came of it.
-func (s *studio) begin(deploymentID string, chart *chart.Chart) (template chan string, outcome chan rendered) {
+func (s *studio) begin(deploymentID string, chart *chart.Chart) (template chan string, outcome chan result) {
 	client := &kubeClient{rendered: make(chan struct{}), waiting: func(wait func()) { s.slot++; wait() }}
-	template, outcome = make(chan string), make(chan rendered, 1)
+	template, outcome = make(chan string), make(chan result, 1)
 	req := &Request{Key: Key{Namespace: "web", Name: "app"}, DeploymentID: deploymentID}
 	go func() {
 		release, err := s.m.render(client, req, chart, func() (*helmrelease.Release, error) {
@@ -49,7 +65,7 @@ func (s *studio) begin(deploymentID string, chart *chart.Chart) (template chan s
 			}
 			return &helmrelease.Release{Name: "app"}, nil
 		})
-		outcome <- rendered{release, err}
+		outcome <- result{release, err}
 	}()
 	return template, outcome
 }
@@ -57,12 +73,7 @@ func (s *studio) begin(deploymentID string, chart *chart.Chart) (template chan s
 // pass lets time pass once a rendering waits for it.
 func (s *studio) pass(d time.Duration) {
 	s.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !s.clock.HasWaiters(); {
-		if time.Now().After(deadline) {
-			s.Fatal("nobody waits for the clock")
-		}
-		<-time.After(time.Millisecond)
-	}
+	<-s.clock.timers
 	s.clock.Step(d)
 }
 
@@ -102,13 +113,9 @@ func TestRenderingThatTakesTooLongIsGivenUp(t *testing.T) {
 		t.Errorf("another chart: %v", got.err)
 	}
 	// When it ends after all, nothing comes of it.
+	left := s.m.renderings.of(rendered{Key{Namespace: "web", Name: "app"}, "one"})
 	template <- "a: 1\n"
-	for deadline := time.Now().Add(10 * time.Second); !s.m.renderings.since(Key{Namespace: "web", Name: "app"}, "one").IsZero(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it counts as executing for ever")
-		}
-		<-time.After(time.Millisecond)
-	}
+	<-left.over
 	again, outcome := s.begin("one", &chart.Chart{})
 	again <- "a: 1\n"
 	if got := <-outcome; got.err != nil {
