@@ -54,6 +54,8 @@ const maxReleased = 4096
 // Absent until then.
 type Graph struct {
 	nodes map[ID]*node
+	// leaving counts the nodes in state Leaving, by kind.
+	leaving map[Kind]int
 	// released are the nodes in state Released, the oldest first.
 	released []ID
 }
@@ -81,7 +83,7 @@ type back struct {
 }
 
 // NewGraph returns an empty graph.
-func NewGraph() *Graph { return &Graph{nodes: map[ID]*node{}} }
+func NewGraph() *Graph { return &Graph{nodes: map[ID]*node{}, leaving: map[Kind]int{}} }
 
 // Put makes the object what was observed of it.
 func (g *Graph) Put(o Object) {
@@ -97,7 +99,7 @@ func (g *Graph) Put(o Object) {
 	if o.Leaving {
 		state = Leaving
 	}
-	n.set(state)
+	g.set(n, state)
 }
 
 // Release notes that an object which is leaving was let go by us.
@@ -115,11 +117,11 @@ func (g *Graph) Drop(id ID) {
 	}
 	g.unlink(n)
 	if !n.released {
-		n.set(Absent)
+		g.set(n, Absent)
 		g.sweep(n)
 		return
 	}
-	n.set(Released)
+	g.set(n, Released)
 	g.released = append(g.released, id)
 	if len(g.released) > maxReleased {
 		oldest := g.nodes[g.released[0]]
@@ -141,6 +143,9 @@ func (g *Graph) State(id ID) State {
 	}
 	return Absent
 }
+
+// Leaving returns how many objects of a kind are leaving.
+func (g *Graph) Leaving(kind Kind) int { return g.leaving[kind] }
 
 // Unmarked returns how many objects belong to this one and are not marked for
 // deletion; Secrets do not count.
@@ -265,7 +270,13 @@ func (n *node) refersTo(ids []ID) bool {
 }
 
 // set changes the state, and the counts of those that the node belongs to.
-func (n *node) set(state State) {
+func (g *Graph) set(n *node, state State) {
+	if n.state == Leaving {
+		g.leaving[n.id.Kind]--
+	}
+	if state == Leaving {
+		g.leaving[n.id.Kind]++
+	}
 	change := n.counts(state) - n.counts(n.state)
 	n.state = state
 	if change == 0 {

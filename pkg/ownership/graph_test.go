@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 func deploymentObject(bundle, cluster, content string, leaving bool) Object {
@@ -72,6 +75,17 @@ func TestGraphStates(t *testing.T) {
 		t.Helper()
 		if got := g.State(id); got != want {
 			t.Errorf("%s is %s, want %s", id, got, want)
+		}
+		for _, kind := range Kinds() {
+			leaving := 0
+			for _, s := range g.Nodes(kind) {
+				if s == Leaving {
+					leaving++
+				}
+			}
+			if got := g.Leaving(kind); got != leaving {
+				t.Errorf("%d of %s count as leaving, %d are", got, kind, leaving)
+			}
 		}
 	}
 	g.Put(deploymentObject("web", "one", "s-1", false))
@@ -293,5 +307,26 @@ func checkLinks(t *testing.T, g *Graph) {
 		if n.state == Absent && len(n.backs) == 0 {
 			t.Fatalf("%s is remembered for nothing", id)
 		}
+	}
+}
+
+func TestDeploymentsBelongToTheBundleThatTheyName(t *testing.T) {
+	bd := &fleet.BundleDeployment{}
+	bd.Labels = map[string]string{names.LabelBundleName: "web", names.LabelBundleNamespace: "ws"}
+	for _, test := range []struct {
+		bundle ID
+		want   bool
+	}{
+		{IDOf(KindBundle, "ws", "web"), true},
+		{IDOf(KindBundle, "other", "web"), false},
+		{IDOf(KindBundle, "ws", "api"), false},
+		{IDOf(KindGitRepo, "ws", "web"), false},
+	} {
+		if got := Belongs(bd, test.bundle); got != test.want {
+			t.Errorf("to %s: %v", test.bundle, got)
+		}
+	}
+	if Belongs(&fleet.BundleDeployment{}, IDOf(KindBundle, "", "")) {
+		t.Error("one that names no bundle belongs to one")
 	}
 }

@@ -97,5 +97,8 @@ func inWorkspace(kind Kind, o metav1.Object) Object {
 	return made
 }
 
-// BelongsTo says whether the object refers to another.
-func (o Object) BelongsTo(id ID) bool { return slices.Contains(o.Refs, id) }
+// Belongs says whether the deployment is one of the bundle's.
+func Belongs(bd *fleet.BundleDeployment, bundle ID) bool {
+	return bundle.Kind == KindBundle && bundle.Name() != "" && bd.Labels[names.LabelBundleName] == bundle.Name() &&
+		bd.Labels[names.LabelBundleNamespace] == bundle.Namespace()
+}

@@ -120,7 +120,7 @@ func (c *controller) gather(b *batch, w *world) error {
 		if err != nil {
 			return fmt.Errorf("reading deployment: %w", err)
 		}
-		if bd != nil && ownership.OfDeployment(bd).BelongsTo(b.id) {
+		if bd != nil && ownership.Belongs(bd, b.id) {
 			b.pairs = append(b.pairs, ownership.Pair{Deployment: bd, Fresh: b.work.some[id].fresh})
 		}
 	}

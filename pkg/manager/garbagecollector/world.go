@@ -116,9 +116,12 @@ func unknownReach(bundle *fleet.Bundle) targeting.Reach {
 // unregistering says whether the cluster of a deployment, its workspace or its
 // place on the hub is being deleted.
 func (c *controller) unregistering(bd *fleet.BundleDeployment) bool {
-	key := kube.ClusterOf(bd)
 	c.graphs.RLock()
 	defer c.graphs.RUnlock()
+	if c.graph.Leaving(ownership.KindCluster)+c.graph.Leaving(ownership.KindNamespace) == 0 {
+		return false // as nearly always, and it is asked for every deployment of a bundle
+	}
+	key := kube.ClusterOf(bd)
 	for _, id := range []ownership.ID{
 		ownership.IDOf(ownership.KindCluster, key.Namespace, key.Name),
 		ownership.IDOf(ownership.KindNamespace, "", key.Namespace),
