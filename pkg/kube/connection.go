@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -48,12 +47,12 @@ type Connection struct {
 	Load Load
 
 	clients client.SharedClientFactory
-	caches  lassocache.SharedCacheFactory
+	opts    Options
 
 	mu      sync.Mutex
 	started bool
 	synced  map[string]cache.InformerSynced
-	kinds   []schema.GroupVersionKind
+	caches  map[schema.GroupVersionKind]cache.SharedIndexInformer
 }
 
 // NewScheme returns a scheme with the built-in kinds and Fleet's.
@@ -91,15 +90,9 @@ func Connect(config *rest.Config, opts Options) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making client factory: %w", err)
 	}
-	caches := lassocache.NewSharedCachedFactory(clients, &lassocache.SharedCacheFactoryOptions{
-		DefaultResync:    neverResync,
-		DefaultNamespace: opts.Namespace,
-		KindTweakList:    opts.Selectors,
-	})
 	return &Connection{
-		Config: config, Kubernetes: typed, Scheme: scheme,
-		clients: clients, caches: caches,
-		synced: map[string]cache.InformerSynced{},
+		Config: config, Kubernetes: typed, Scheme: scheme, clients: clients, opts: opts,
+		synced: map[string]cache.InformerSynced{}, caches: map[schema.GroupVersionKind]cache.SharedIndexInformer{},
 	}, nil
 }
 
@@ -113,16 +106,11 @@ func (c *Connection) Start(ctx context.Context) error {
 	for name, f := range c.synced {
 		synced[name] = f
 	}
-	kinds := slices.Clone(c.kinds)
+	for _, informer := range c.caches {
+		go informer.Run(ctx.Done())
+	}
 	c.mu.Unlock()
 
-	// One by one: to start all at once would first ask, every 15 s, whether the API server is well, and go on asking one that
-	// refuses a token after ctx has ended.
-	for _, kind := range kinds {
-		if err := c.caches.StartGVK(ctx, kind); err != nil {
-			return fmt.Errorf("starting the cache of %s: %w", kind, err)
-		}
-	}
 	names := make([]string, 0, len(synced))
 	for name := range synced {
 		names = append(names, name)
@@ -157,21 +145,26 @@ func (c *Connection) Synced() bool {
 func (c *Connection) informer(r Resource) cache.SharedIndexInformer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	informer, err := c.caches.ForResourceKind(r.gvr(), r.GVK.Kind, r.Namespaced)
+	if informer := c.caches[r.GVK]; informer != nil {
+		return informer
+	}
+	if c.started {
+		panic(fmt.Sprintf("kube: cache of %s taken after Start", r.GVK))
+	}
+	obj, list, err := c.clients.NewObjects(r.GVK)
 	if err != nil {
 		panic(fmt.Sprintf("kube: no informer for %s: %v", r.GVK, err))
 	}
-	name := r.GVK.String()
-	if _, ok := c.synced[name]; !ok {
-		if c.started {
-			panic(fmt.Sprintf("kube: cache of %s taken after Start", r.GVK))
-		}
-		if err := informer.SetTransform(r.transform); err != nil {
-			panic(fmt.Sprintf("kube: transform for %s: %v", r.GVK, err))
-		}
-		c.synced[name] = informer.HasSynced
-		c.kinds = append(c.kinds, r.GVK)
+	// Not from lasso's factory of caches: its caches stop listing after one list that failed until the API server answers a
+	// question of another kind, which is asked every 15 s, whether or not anybody still wants to know.
+	informer := lassocache.NewCache(obj, list, c.clients.ForResourceKind(r.gvr(), r.GVK.Kind, r.Namespaced), &lassocache.Options{
+		Namespace: c.opts.Namespace, Resync: neverResync, TweakList: c.opts.Selectors[r.GVK],
+	})
+	if err := informer.SetTransform(r.transform); err != nil {
+		panic(fmt.Sprintf("kube: transform for %s: %v", r.GVK, err))
 	}
+	c.caches[r.GVK] = informer
+	c.synced[r.GVK.String()] = informer.HasSynced
 	return informer
 }
 
