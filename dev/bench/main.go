@@ -115,6 +115,7 @@ deployment and the counts follow. With it: edits that touch ten clusters of simu
 		Short: "Untarget a cluster of the playground while its agent is away: until all is gone after it came back",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.ground.Progress = progress.New(cmd.ErrOrStderr())
 			return f.show(cmd)(playground.Away(cmd.Context(), f.ground))
 		},
 	}

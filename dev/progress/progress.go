@@ -5,6 +5,7 @@
 package progress
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -72,6 +73,32 @@ func (p *Printer) Start(name string) *Task {
 	}
 	p.draw("")
 	return task
+}
+
+// Do shows a task until do returns, with the remark that do returns. An error says which task it was.
+func (p *Printer) Do(name string, do func(*Task) (string, error)) error {
+	task := p.Start(name)
+	detail, err := do(task)
+	if err != nil {
+		task.Fail("")
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	task.Done(detail)
+	return nil
+}
+
+// Watch shows a task for as long as something is only looked at, or until ctx ends, which is an error.
+func (p *Printer) Watch(ctx context.Context, name string, lasts time.Duration) error {
+	return p.Do(name, func(*Task) (string, error) {
+		timer := time.NewTimer(lasts)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return "", nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	})
 }
 
 // Println writes a line that belongs to no task.

@@ -2,6 +2,7 @@ package progress
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -30,6 +31,31 @@ func TestOutsideATerminalATaskIsOneLineWhenItEnds(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "\x1b") || strings.Contains(out.String(), "half way") {
 		t.Errorf("a log shows what is for terminals only: %q", out.String())
+	}
+}
+
+func TestWhatIsDoneIsATaskOfItsName(t *testing.T) {
+	var out bytes.Buffer
+	p := New(&out)
+	if err := p.Do("git server", func(*Task) (string, error) { return "port 1", nil }); err != nil {
+		t.Error(err)
+	}
+	broken := errors.New("no port")
+	if err := p.Do("hub", func(*Task) (string, error) { return "", broken }); !errors.Is(err, broken) || err.Error() != "hub: no port" {
+		t.Errorf("error is %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Watch(ctx, "idle", time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("watching after the end: %v", err)
+	}
+	if err := p.Watch(t.Context(), "idle", time.Nanosecond); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"✓ git server", "port 1", "✗ hub", "✗ idle", "✓ idle"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/apiserver"
 	"github.com/flotilla-gitops/flotilla/dev/bench/counters"
+	"github.com/flotilla-gitops/flotilla/dev/progress"
 )
 
 // quietPatience is how long it may take to become quiet.
@@ -23,14 +24,11 @@ func (h *Hub) Own() counters.Requests { return h.server.Own() }
 func (h *Hub) AwaitQuiet(ctx context.Context) (since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quietPatience)
 	defer cancel()
-	task := h.progress.Start("quiet")
-	since, err = apiserver.AwaitQuiet(ctx, h.activity, func(writes int) { task.Update(fmt.Sprintf("%d writes so far", writes)) })
-	if err != nil {
-		task.Fail("")
-		return time.Time{}, fmt.Errorf("waiting for the hub to be quiet: %w", err)
-	}
-	task.Done("")
-	return since, nil
+	err = h.progress.Do("quiet", func(task *progress.Task) (_ string, err error) {
+		since, err = apiserver.AwaitQuiet(ctx, h.activity, func(writes int) { task.Update(fmt.Sprintf("%d writes so far", writes)) })
+		return "", err
+	})
+	return since, err
 }
 
 func (h *Hub) activity(ctx context.Context) (apiserver.Activity, error) {

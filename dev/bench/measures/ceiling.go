@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/flotilla-gitops/flotilla/dev/bench/apiserver"
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/bench/hub"
@@ -36,7 +37,7 @@ func (r *Run) ceiling(ctx context.Context) error {
 	}
 	defer c.close()
 	// Out of the measure: what is deleted first was not created by this process.
-	if _, err := c.remove(ctx, writers); err != nil {
+	if _, err := c.remove(ctx, apiserver.AtOnce); err != nil {
 		return err
 	}
 	for _, workers := range workerCounts() {
@@ -140,7 +141,7 @@ func (c *ceiling) close() {
 
 // round creates and deletes everything once.
 func (c *ceiling) round(ctx context.Context, workers int) error {
-	return c.run.task(fmt.Sprintf("ceiling, %d workers", workers), func(task *progress.Task) (string, error) {
+	return c.run.progress.Do(fmt.Sprintf("ceiling, %d workers", workers), func(task *progress.Task) (string, error) {
 		task.Update("creating")
 		created, err := c.create(ctx, workers)
 		if err != nil {
@@ -156,7 +157,7 @@ func (c *ceiling) round(ctx context.Context, workers int) error {
 func (c *ceiling) create(ctx context.Context, workers int) (effort, error) {
 	c.created = make([]*fleet.BundleDeployment, len(c.objects))
 	return c.timed(ctx, len(c.objects), func() error {
-		return parallel(ctx, workers, len(c.objects), func(ctx context.Context, i int) (err error) {
+		return apiserver.Each(ctx, workers, len(c.objects), func(ctx context.Context, i int) (err error) {
 			c.created[i], err = c.kind.Create(ctx, c.objects[i])
 			return err
 		})
@@ -166,7 +167,7 @@ func (c *ceiling) create(ctx context.Context, workers int) (effort, error) {
 // remove deletes the way the manager does: exactly what was created.
 func (c *ceiling) remove(ctx context.Context, workers int) (effort, error) {
 	return c.timed(ctx, 0, func() error {
-		return parallel(ctx, workers, len(c.created), func(ctx context.Context, i int) error {
+		return apiserver.Each(ctx, workers, len(c.created), func(ctx context.Context, i int) error {
 			return c.kind.Delete(ctx, c.created[i])
 		})
 	})

@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/flotilla-gitops/flotilla/dev/bench/apiserver"
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/bench/stream"
 	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 )
-
-// writers is how many requests the bench makes at once where it is not what is measured.
-const writers = 32
 
 // makeClusters adds simulated clusters from the from-th on until there are to, and measures how long it takes until each of them
 // has its place on the hub: a user who registers a fleet waits for that.
@@ -32,7 +28,7 @@ func (r *Run) makeClusters(ctx context.Context, from, to int) error {
 	defer settled.Close()
 	var posted time.Duration
 	var last time.Time
-	err = r.task(p.name, func(task *progress.Task) (detail string, err error) {
+	err = r.progress.Do(p.name, func(task *progress.Task) (detail string, err error) {
 		if err := r.each(ctx, to-from, func(ctx context.Context, i int) error {
 			_, err := r.hub.Clusters.Create(ctx, cluster(from+i))
 			return err
@@ -58,16 +54,7 @@ func (r *Run) makeClusters(ctx context.Context, from, to int) error {
 
 // each calls do for 0 to n-1, many at once.
 func (r *Run) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	return parallel(ctx, writers, n, do)
-}
-
-func parallel(ctx context.Context, workers, n int, do func(ctx context.Context, i int) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(workers)
-	for i := range n {
-		group.Go(func() error { return do(ctx, i) })
-	}
-	return group.Wait()
+	return apiserver.Each(ctx, apiserver.AtOnce, n, do)
 }
 
 // countSettled counts the clusters that have a namespace on the hub.

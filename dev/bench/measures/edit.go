@@ -96,7 +96,7 @@ func (e *editing) grow(ctx context.Context, from, to int) error {
 	}
 	deployments := gauge.Follow(ctx, r.hub.REST(), fleet.SchemeGroupVersion.WithResource("bundledeployments"), count)
 	defer deployments.Close()
-	err := r.task(fmt.Sprintf("deployments on %d", to), func(task *progress.Task) (string, error) {
+	err := r.progress.Do(fmt.Sprintf("deployments on %d", to), func(task *progress.Task) (string, error) {
 		if err := r.each(ctx, r.Bundles, func(ctx context.Context, i int) error {
 			_, err := r.hub.Bundles.Create(ctx, bundle(bundleName(i), "1", e.targets(i)))
 			if apierrors.IsAlreadyExists(err) {
@@ -137,7 +137,7 @@ func (e *editing) measure(ctx context.Context, size int) error {
 	if err := e.run.startProfile(ctx, fmt.Sprintf("edit at %d", size)); err != nil {
 		return err
 	}
-	return e.run.task(fmt.Sprintf("edits at %d clusters", size), func(task *progress.Task) (string, error) {
+	return e.run.progress.Do(fmt.Sprintf("edits at %d clusters", size), func(task *progress.Task) (string, error) {
 		for round := range e.run.Rounds {
 			task.Update(fmt.Sprintf("round %d of %d", round+1, e.run.Rounds))
 			if err := e.round(ctx, size); err != nil {

@@ -118,7 +118,7 @@ func (r *Run) change(ctx context.Context, c change) error {
 	if err != nil {
 		return err
 	}
-	err = r.task(c.phase, func(task *progress.Task) (string, error) {
+	err = r.progress.Do(c.phase, func(task *progress.Task) (string, error) {
 		if err := r.each(ctx, r.Bundles, c.do); err != nil {
 			return "", err
 		}

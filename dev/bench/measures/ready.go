@@ -65,7 +65,7 @@ func (m *readying) measure(ctx context.Context, name, target string, do func(ctx
 	m.generation++
 	bundles, clusters := m.picture.expect(m.bundlesReady), m.picture.expect(m.everythingReady)
 	var bundlesAt, clustersAt time.Time
-	err = r.task(name, func(task *progress.Task) (_ string, err error) {
+	err = r.progress.Do(name, func(task *progress.Task) (_ string, err error) {
 		if err := r.each(ctx, r.Bundles, do); err != nil {
 			return "", fmt.Errorf("changing bundles: %w", err)
 		}

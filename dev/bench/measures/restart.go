@@ -99,7 +99,7 @@ func (r *Run) restart(ctx context.Context) error {
 	}
 	began := time.Now()
 	var synced time.Duration
-	err = r.task("restart", func(*progress.Task) (_ string, err error) {
+	err = r.progress.Do("restart", func(*progress.Task) (_ string, err error) {
 		synced, err = r.hub.StartManager(ctx)
 		return "", err
 	})
@@ -175,17 +175,7 @@ func (r *Run) watchIdling(ctx context.Context, name string) (counters.Requests, 
 	if err != nil {
 		return nil, err
 	}
-	err = r.task(name, func(*progress.Task) (string, error) {
-		timer := time.NewTimer(r.IdleFor)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return "", nil
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-	})
-	if err != nil {
+	if err := r.progress.Watch(ctx, name, r.IdleFor); err != nil {
 		return nil, err
 	}
 	after, err := r.hub.Requests(ctx)

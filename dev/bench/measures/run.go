@@ -83,18 +83,6 @@ func (r *Run) facts(ctx context.Context) {
 	}
 }
 
-// task shows what takes time until do returns.
-func (r *Run) task(name string, do func(*progress.Task) (string, error)) error {
-	task := r.progress.Start(name)
-	detail, err := do(task)
-	if err != nil {
-		task.Fail("")
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	task.Done(detail)
-	return nil
-}
-
 // phase is a part of the run whose writes are counted.
 type phase struct {
 	name string
@@ -196,7 +184,7 @@ func fileName(name string) string {
 
 // startManager starts the manager.
 func (r *Run) startManager(ctx context.Context) error {
-	return r.task("manager", func(*progress.Task) (string, error) {
+	return r.progress.Do("manager", func(*progress.Task) (string, error) {
 		_, err := r.hub.StartManager(ctx)
 		return "", err
 	})

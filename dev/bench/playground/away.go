@@ -9,6 +9,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
 	"github.com/flotilla-gitops/flotilla/dev/installation"
+	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
@@ -55,15 +56,11 @@ func (a *away) measure(ctx context.Context) (*figures.Report, error) {
 	report := &figures.Report{}
 	report.Fact("bundles", a.Bundles)
 	var workloads, deployments, workloadsLate, deploymentsLate figures.Samples
-	for range a.Rounds {
-		if err := a.round(ctx, a.startAgent, &workloads, &deployments); err != nil {
-			return report, err
-		}
+	if err := a.rounds(ctx, "agent away", a.startAgent, &workloads, &deployments); err != nil {
+		return report, err
 	}
-	for range a.Rounds {
-		if err := a.round(ctx, a.startAgentBeforeHub, &workloadsLate, &deploymentsLate); err != nil {
-			return report, err
-		}
+	if err := a.rounds(ctx, "agent and hub away", a.startAgentBeforeHub, &workloadsLate, &deploymentsLate); err != nil {
+		return report, err
 	}
 	for _, m := range []figures.Measure{
 		figures.Of("agent started → all workloads gone", workloads, figures.Milliseconds),
@@ -90,10 +87,12 @@ func (a *away) prepare(ctx context.Context) error {
 	if _, err := a.repo.Commit(ctx, repo.Change{Message: "Away", Replace: true, Write: files}); err != nil {
 		return err
 	}
-	if err := a.create(ctx, quietPolling); err != nil {
-		return err
-	}
-	return a.ready(ctx)
+	return a.Progress.Do(fmt.Sprintf("%d bundles", a.Bundles), func(*progress.Task) (string, error) {
+		if err := a.create(ctx, quietPolling); err != nil {
+			return "", err
+		}
+		return "", a.ready(ctx)
+	})
 }
 
 // ready waits until all bundles are ready on both clusters. It asks for every deployment, in the order of their going and
@@ -120,6 +119,19 @@ type comeback struct {
 	log   *timeline
 	// blind is until when nothing was seen of the hub; what went before that went at the latest then.
 	blind time.Time
+}
+
+// rounds does as many rounds as were asked for.
+func (a *away) rounds(ctx context.Context, name string, come func(context.Context) (comeback, error), workloads, deployments *figures.Samples) error {
+	return a.Progress.Do(name, func(task *progress.Task) (string, error) {
+		for i := range a.Rounds {
+			task.Update(fmt.Sprintf("%d of %d rounds", i, a.Rounds))
+			if err := a.round(ctx, come, workloads, deployments); err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprintf("%d rounds", a.Rounds), nil
+	})
 }
 
 // round untargets the cluster while its agent is away, has it come back, and measures from then.

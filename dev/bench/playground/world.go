@@ -18,6 +18,7 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
+	"github.com/flotilla-gitops/flotilla/dev/progress"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
@@ -46,6 +47,8 @@ type Settings struct {
 	Bundles int
 	// Webhook has Commit deliver its pushes to the manager, which never polls.
 	Webhook bool
+	// Progress shows how far Away is.
+	Progress *progress.Printer
 }
 
 // downstream are the clusters that are measured.

@@ -42,7 +42,7 @@ func (r *run) count(ctx context.Context) (c count, err error) {
 func (r *run) quiet(ctx context.Context) (since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quietPatience)
 	defer cancel()
-	err = r.task("quiet", func(task *progress.Task) (_ string, err error) {
+	err = r.progress.Do("quiet", func(task *progress.Task) (_ string, err error) {
 		since, err = apiserver.AwaitQuiet(ctx, r.activity, func(writes int) { task.Update(fmt.Sprintf("%d writes so far", writes)) })
 		return "", err
 	})
@@ -102,17 +102,23 @@ func (r *run) begin(ctx context.Context, name string) (*phase, error) {
 	return &phase{name: name, began: time.Now(), before: before, cpu: usage.CPU}, nil
 }
 
+// soFar returns what was asked for, and what the agent has spent, until now.
+func (r *run) soFar(ctx context.Context) (count, program.Usage, error) {
+	requests, err := r.count(ctx)
+	if err != nil {
+		return count{}, program.Usage{}, err
+	}
+	usage, err := r.agent.Usage(ctx)
+	return requests, usage, err
+}
+
 // end waits for quiet and reports what the agent has done since the phase began.
 func (r *run) end(ctx context.Context, p *phase) error {
 	quiet, err := r.quiet(ctx)
 	if err != nil {
 		return err
 	}
-	after, err := r.count(ctx)
-	if err != nil {
-		return err
-	}
-	usage, err := r.agent.Usage(ctx)
+	after, usage, err := r.soFar(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,14 +159,10 @@ func (r *run) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.wait(ctx, "idle"); err != nil {
+	if err := r.progress.Watch(ctx, "idle", r.IdleFor); err != nil {
 		return err
 	}
-	usage, err := r.agent.Usage(ctx)
-	if err != nil {
-		return err
-	}
-	after, err := r.count(ctx)
+	after, usage, err := r.soFar(ctx)
 	if err != nil {
 		return err
 	}
@@ -176,20 +178,6 @@ func (r *run) idle(ctx context.Context) error {
 	r.list("idle: requests to the hub", since.hub, 0)
 	r.list("idle: requests downstream", since.downstream, since.discoveries)
 	return nil
-}
-
-// wait looks on for as long as idling is watched.
-func (r *run) wait(ctx context.Context, name string) error {
-	return r.task(name, func(*progress.Task) (string, error) {
-		timer := time.NewTimer(r.IdleFor)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return "", nil
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-	})
 }
 
 // restart stops the agent and starts it again, with nothing changed meanwhile.
@@ -216,11 +204,7 @@ func (r *run) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	usage, err := r.agent.Usage(ctx)
-	if err != nil {
-		return err
-	}
-	after, err := r.count(ctx)
+	after, usage, err := r.soFar(ctx)
 	if err != nil {
 		return err
 	}

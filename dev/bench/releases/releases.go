@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/flotilla-gitops/flotilla/dev/bench/apiserver"
 	"github.com/flotilla-gitops/flotilla/dev/bench/figures"
 	"github.com/flotilla-gitops/flotilla/dev/bench/gauge"
 	"github.com/flotilla-gitops/flotilla/dev/bench/program"
@@ -56,7 +57,7 @@ type run struct {
 // Measure starts two API servers and an agent, measures, and takes everything away again, also after an interrupt.
 func Measure(ctx context.Context, settings Settings, show *progress.Printer) (*figures.Report, error) {
 	r := &run{Settings: settings, progress: show, report: &figures.Report{}}
-	err := r.task("hub and cluster", func(*progress.Task) (string, error) { return "", r.start(ctx, settings) })
+	err := r.progress.Do("hub and cluster", func(*progress.Task) (string, error) { return "", r.start(ctx, settings) })
 	if err == nil {
 		r.facts(ctx)
 		err = r.measure(ctx)
@@ -146,7 +147,7 @@ func (r *run) deploy(ctx context.Context, phase, round string) error {
 		return err
 	}
 	var last time.Time
-	err = r.task(phase, func(task *progress.Task) (_ string, err error) {
+	err = r.progress.Do(phase, func(task *progress.Task) (_ string, err error) {
 		if err := r.each(ctx, func(ctx context.Context, i int) error { return r.ask(ctx, i, specs[i]) }); err != nil {
 			return "", fmt.Errorf("writing deployments: %w", err)
 		}
@@ -199,32 +200,12 @@ func (r *run) countReady(ctx context.Context) *gauge.Gauge {
 	})
 }
 
-// writers is how many requests the bench makes at once.
-const writers = 32
-
 func (r *run) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for i := range r.Releases {
-		group.Go(func() error { return do(ctx, i) })
-	}
-	return group.Wait()
-}
-
-// task shows what takes time until do returns.
-func (r *run) task(name string, do func(*progress.Task) (string, error)) error {
-	task := r.progress.Start(name)
-	detail, err := do(task)
-	if err != nil {
-		task.Fail("")
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	task.Done(detail)
-	return nil
+	return apiserver.Each(ctx, apiserver.AtOnce, r.Releases, do)
 }
 
 func (r *run) startAgent(ctx context.Context) (synced time.Duration, err error) {
-	err = r.task("agent", func(*progress.Task) (_ string, err error) {
+	err = r.progress.Do("agent", func(*progress.Task) (_ string, err error) {
 		synced, err = r.agent.Start(ctx)
 		return "", err
 	})
