@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -119,9 +120,15 @@ func (s somebody) awaitValue(r schema.GroupVersionResource, name, field, want st
 // message that contains the text.
 func (w *world) awaitModified(key pkgkube.Key, text string) *fleet.BundleDeployment {
 	w.t.Helper()
+	return w.awaitModifiedLike(key, regexp.MustCompile(regexp.QuoteMeta(text)))
+}
+
+// awaitModifiedLike waits for a message that an expression matches.
+func (w *world) awaitModifiedLike(key pkgkube.Key, text *regexp.Regexp) *fleet.BundleDeployment {
+	w.t.Helper()
 	return env.BundleDeployments.Await(w.t, key, func(bd *fleet.BundleDeployment) error {
 		for _, c := range bd.Status.Conditions {
-			if c.Type == fleet.ConditionReady && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, text) &&
+			if c.Type == fleet.ConditionReady && c.Status == metav1.ConditionFalse && text.MatchString(c.Message) &&
 				bd.Status.Display.State == string(fleet.Modified) && !bd.Status.NonModified {
 				return nil
 			}

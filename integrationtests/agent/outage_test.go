@@ -118,6 +118,48 @@ func (r *road) open() {
 	r.closed = false
 }
 
+// two are a deployment that is changed during an outage, and one that is deleted then.
+type two struct {
+	w             *world
+	changed, gone types.NamespacedName
+}
+
+// deployTwo returns them when they are ready.
+func (w *world) deployTwo() two {
+	w.t.Helper()
+	d := two{
+		w:       w,
+		changed: w.deploy("changed", manifest(map[string]string{"a.yaml": configMapYAML("changed", "1")})),
+		gone:    w.deploy("gone", manifest(map[string]string{"a.yaml": configMapYAML("gone", "1")})),
+	}
+	w.awaitReady(d.changed)
+	w.awaitReady(d.gone)
+	return d
+}
+
+// ask changes the one and deletes the other.
+func (d two) ask() {
+	d.w.t.Helper()
+	env.BundleDeployments.Remove(d.w.t, d.gone)
+	d.w.change(d.changed, manifest(map[string]string{"a.yaml": configMapYAML("changed", "2")}))
+}
+
+// assertUntouched says that the workloads of both are as they were.
+func (d two) assertUntouched(when string) {
+	d.w.t.Helper()
+	if d.w.configMap("gone") == nil || d.w.configMap("changed").Data["key"] != "1" {
+		d.w.t.Errorf("something was changed %s", when)
+	}
+}
+
+// awaitDone waits until what was asked for is done, and logs how long that took.
+func (d two) awaitDone(after string, since time.Time) {
+	d.w.t.Helper()
+	d.w.awaitRemoved(d.gone)
+	d.w.awaitReady(d.changed)
+	d.w.t.Logf("all was done %s after %s", time.Since(since).Round(time.Millisecond), after)
+}
+
 func TestHubThatIsAwayChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -126,25 +168,17 @@ func TestHubThatIsAwayChangesNothing(t *testing.T) {
 	w.start()
 	claim := w.deploy("claim", manifest(map[string]string{"a.yaml": claimYAML("data")}))
 	env.BundleDeployments.Await(t, claim, notReady("data [progressing]"))
-	gone := w.deploy("gone", manifest(map[string]string{"a.yaml": configMapYAML("gone", "1")}))
-	w.awaitReady(gone)
-	changed := w.deploy("changed", manifest(map[string]string{"a.yaml": configMapYAML("changed", "1")}))
-	w.awaitReady(changed)
+	two := w.deployTwo()
 
 	road.close()
 	w.bind("data") // the agent sees it, and cannot tell
-	env.BundleDeployments.Remove(t, gone)
-	w.change(changed, manifest(map[string]string{"a.yaml": configMapYAML("changed", "2")}))
-	if w.configMap("gone") == nil || w.configMap("changed").Data["key"] != "1" {
-		t.Error("something was changed while the hub was away")
-	}
+	two.ask()
+	two.assertUntouched("while the hub was away")
 
 	back := time.Now()
 	road.open()
-	w.awaitRemoved(gone)
-	w.awaitReady(changed)
+	two.awaitDone("the hub was back", back)
 	w.awaitReady(claim)
-	t.Logf("all was told and done %s after the hub was back", time.Since(back).Round(time.Millisecond))
 }
 
 func TestAgentStartsWhileTheHubIsAway(t *testing.T) {
@@ -264,27 +298,19 @@ func TestRevokedTokenChangesNothingAndANewOneCountsAtOnce(t *testing.T) {
 	first := w.hubAccount("first")
 	w.writeToken(first)
 	w.start()
-	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
-	gone := w.deploy("gone", manifest(map[string]string{"a.yaml": configMapYAML("gone", "1")}))
-	w.awaitReady(key)
-	w.awaitReady(gone)
+	two := w.deployTwo()
 	if err := env.Kubernetes.CoreV1().ServiceAccounts(w.namespace).Delete(t.Context(), "first", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	// The API server remembers for a while whom it knew; the watch that is open ends when it ends.
 	w.restart()
 	w.awaitRefused(first)
-	env.BundleDeployments.Remove(t, gone)
-	w.change(key, manifest(map[string]string{"a.yaml": configMapYAML("a", "2")}))
-	if w.configMap("gone") == nil || w.configMap("a").Data["key"] != "1" {
-		t.Error("something was changed with a token that does not count")
-	}
+	two.ask()
+	two.assertUntouched("with a token that does not count")
 	second := w.hubAccount("second")
 	renewed := time.Now()
 	w.writeToken(second)
-	w.awaitReady(key)
-	w.awaitRemoved(gone)
-	t.Logf("all was done %s after the token was renewed", time.Since(renewed).Round(time.Millisecond))
+	two.awaitDone("the token was renewed", renewed)
 }
 
 // The agent's own API server is away: what is asked for meanwhile is done when
@@ -298,27 +324,19 @@ func TestOwnAPIServerThatIsAway(t *testing.T) {
 		c.Local.TLSClientConfig.ServerName, c.Local.Host = tlsName(t, c.Local.Host), road.url()
 	}
 	w.start()
-	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}))
-	gone := w.deploy("gone", manifest(map[string]string{"a.yaml": configMapYAML("gone", "1")}))
-	w.awaitReady(key)
-	w.awaitReady(gone)
+	two := w.deployTwo()
 	road.close()
-	env.BundleDeployments.Remove(t, gone)
-	w.change(key, manifest(map[string]string{"a.yaml": configMapYAML("a", "2")}))
-	env.BundleDeployments.Await(t, key, func(bd *fleet.BundleDeployment) error {
+	two.ask()
+	env.BundleDeployments.Await(t, two.changed, func(bd *fleet.BundleDeployment) error {
 		if bd.Status.AppliedDeploymentID == bd.Spec.DeploymentID {
 			t.Fatal("it counts as applied")
 		}
 		return nil
 	})
-	if w.configMap("gone") == nil || w.configMap("a").Data["key"] != "1" {
-		t.Error("something was changed while the API server was away")
-	}
+	two.assertUntouched("while the API server was away")
 	back := time.Now()
 	road.open()
-	w.awaitReady(key)
-	w.awaitRemoved(gone)
-	t.Logf("all was done %s after the API server was back", time.Since(back).Round(time.Millisecond))
+	two.awaitDone("the API server was back", back)
 }
 
 // tlsName is the name in the certificate of a host, where the client does not

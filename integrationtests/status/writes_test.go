@@ -39,8 +39,9 @@ func TestAStormOfReportsIsFewWrites(t *testing.T) {
 	writes := env.AwaitQuiet(t).Since(before)
 	t.Logf("%d reports in %s: %v", rounds*len(clusters), took, writes)
 
-	// One at once and one per window, the first five of which are shorter than a second.
-	if most := 7 + int(took/time.Second); writes["PATCH bundles/status"] > most {
+	// How many exactly depends on how fast the reports come; the tests of the queue's windows count them by a clock of
+	// their own.
+	if most := rounds * len(clusters) / 5; writes["PATCH bundles/status"] > most {
 		t.Errorf("the bundle was written %d times, want at most %d", writes["PATCH bundles/status"], most)
 	}
 	if reports := writes["PATCH bundledeployments/status"]; writes["PATCH clusters/status"] > reports {
