@@ -133,6 +133,8 @@ const (
 	KeyGitHubAppID             = "github_app_id"
 	KeyGitHubAppInstallationID = "github_app_installation_id"
 	KeyGitHubAppPrivateKey     = "github_app_private_key"
+	KeyGitHubAppBaseURL        = "github_app_base_url"
+	KeyBearerToken             = "bearerToken"
 
 	// Further keys of Secrets with the credentials of a chart repository or OCI registry.
 	KeyCACerts            = "cacerts"

@@ -73,7 +73,12 @@ func (m *Mirrors) listed(ctx context.Context, t target, q Question) (advertiseme
 			return adv, at, nil
 		case turn.mine:
 			adv, err := m.listGated(ctx, t, q.Urgent)
-			l.end(turn.flight, adv, err)
+			if err == nil {
+				l.end(turn.flight, adv, nil)
+			} else {
+				// Those who wait know nothing of a token that was asked for on the way.
+				l.end(turn.flight, adv, t.secrets.bare(err))
+			}
 			return adv, turn.flight.began, err
 		}
 		select {
@@ -102,7 +107,7 @@ func (m *Mirrors) listGated(ctx context.Context, t target, urgent bool) (adverti
 		r.close()
 	}
 	if ctx.Err() == nil || err == nil {
-		gate.note(time.Now(), err)
+		gate.note(time.Now(), err, t.secrets)
 	}
 	return adv, err
 }

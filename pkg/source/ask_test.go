@@ -185,7 +185,7 @@ func TestGate(t *testing.T) {
 	g := &gate{}
 	var last time.Duration
 	for i := range 20 {
-		g.note(now, dial)
+		g.note(now, dial, nil)
 		wait := g.until.Sub(now)
 		if low := min(minGate<<min(i, 10), maxGate); wait < low || wait > low+low/5 {
 			t.Fatalf("after %d failures it waits %s", i+1, wait)
@@ -198,7 +198,7 @@ func TestGate(t *testing.T) {
 	if last < maxGate {
 		t.Errorf("it waits %s at last", last)
 	}
-	g.note(now, &refusal{reason: AuthenticationFailed})
+	g.note(now, &refusal{reason: AuthenticationFailed}, nil)
 	if g.closed(now) != nil {
 		t.Error("a host that answers is left alone")
 	}
@@ -207,7 +207,7 @@ func TestGate(t *testing.T) {
 		want       time.Duration
 	}{{"", 10 * time.Second}, {"60", time.Minute}, {"Fri, 02 Jan 2026 03:05:05 GMT", time.Minute}, {"999999", maxRetryAfter}, {"-1", 10 * time.Second}} {
 		g := &gate{}
-		g.note(now, busy("no", tt.retryAfter, now))
+		g.note(now, busy("no", tt.retryAfter, now), nil)
 		if wait := g.until.Sub(now); wait < tt.want || wait > tt.want+tt.want/5 {
 			t.Errorf("Retry-After %q: it waits %s", tt.retryAfter, wait)
 		}

@@ -78,48 +78,63 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// cause is an error reduced to redacted text. It keeps its identity only for
-// what callers need to tell apart, because the original may hold credentials.
-type cause struct {
-	text string
-	kind error
-}
-
-func (c *cause) Error() string { return c.text }
-func (c *cause) Unwrap() error { return c.kind }
-
-// refusal is an error whose reason and hint are known where it arises.
+// refusal is an error whose reason and hint are known.
 type refusal struct {
 	reason Reason
 	hint   string
 	text   string
+	// kind is what callers tell it apart by; it may be nil.
+	kind error
 }
 
 func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.kind }
 
 // fault turns err into an *Error: classified, redacted, bounded in length.
-func fault(op string, addr address, secrets redactor, err error) error {
+func fault(op string, addr address, secrets *redactor, err error) error {
 	var known *Error
 	if errors.As(err, &known) {
 		return known
 	}
-	out := &Error{Op: op, URL: addr.String(), Reason: classify(err)}
+	shown := secrets.bare(err)
+	return &Error{Op: op, URL: addr.String(), Reason: shown.reason, Hint: shown.hint, Err: shown}
+}
+
+// bare reduces err to what others may see of it, too: its reason, a hint, and
+// redacted text. It keeps its identity only for what callers need to tell
+// apart, because the original may hold credentials.
+func (r *redactor) bare(err error) *refusal {
+	shown := &refusal{reason: classify(err), text: r.clean(err.Error())}
 	var refused *refusal
 	if errors.As(err, &refused) {
-		out.Hint = refused.hint
+		shown.hint = refused.hint
 	}
-	c := &cause{text: secrets.clean(err.Error())}
+	if shown.hint == "" {
+		shown.hint = usualHint(shown.reason)
+	}
 	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, errTooLarge} {
 		if errors.Is(err, kind) {
-			c.kind = kind
+			shown.kind = kind
 			break
 		}
 	}
-	if out.Reason == Timeout && c.kind == nil {
-		c.kind = context.DeadlineExceeded
+	if shown.reason == Timeout && shown.kind == nil {
+		shown.kind = context.DeadlineExceeded
 	}
-	out.Err = c
-	return out
+	return shown
+}
+
+// usualHint says what to do about errors that arise where nothing is known of
+// GitRepos.
+func usualHint(reason Reason) string {
+	switch reason {
+	case TLS:
+		return "put the certificate of the authority that signed the server's into spec.caBundle or, for charts, under the key cacerts of their Secret"
+	case HostKey:
+		return hintKnownHosts
+	default:
+		return ""
+	}
 }
 
 // classify finds the reason of an error. The order matters: a deadline shows

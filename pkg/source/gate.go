@@ -58,8 +58,9 @@ func (g *gate) closed(now time.Time) error {
 	return nil
 }
 
-// note says how asking the host went.
-func (g *gate) note(now time.Time, err error) {
+// note says how asking the host went. secrets are those that it was asked
+// with: others will see the error.
+func (g *gate) note(now time.Time, err error, secrets *redactor) {
 	after, ofHost := hostFailure(err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,7 +72,7 @@ func (g *gate) note(now time.Time, err error) {
 	wait := max(min(minGate<<min(g.failures, doublings), maxGate), min(after, maxRetryAfter))
 	wait += time.Duration(gateSpread * rand.Float64() * float64(wait)) //nolint:gosec // spreads requests, guards nothing
 	g.failures++
-	g.until, g.err = now.Add(wait), err
+	g.until, g.err = now.Add(wait), secrets.bare(err)
 }
 
 // busyError is a refusal of a host that has too much to do.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -97,19 +98,31 @@ type httpRemote struct {
 	client *http.Client
 	origin *url.URL // where the credentials belong
 	base   *url.URL // the repository; a redirect of the first request moves it
-	user   string
-	pass   string
+	// proof is the header that lets us in, empty for none; hint says what to
+	// look at if it does not, and denied is called then.
+	proof, hint string
+	denied      func()
 }
 
 func newHTTPRemote(t target, pool *http.Transport) *httpRemote {
 	base := &url.URL{Scheme: t.addr.scheme, Host: t.addr.host}
 	base = base.JoinPath(strings.TrimSuffix(t.addr.path, "/"))
-	r := &httpRemote{origin: base, base: base, user: t.addr.user, pass: t.addr.password}
-	if t.Auth != nil && t.Auth.Password != "" {
-		r.user, r.pass = t.Auth.Username, t.Auth.Password
-	}
+	r := &httpRemote{origin: base, base: base, denied: func() {}}
 	r.client = &http.Client{Transport: pool, CheckRedirect: r.checkRedirect}
+	switch auth := t.Auth; {
+	case auth != nil && auth.Password != "":
+		r.basic(auth.Username, auth.Password)
+	case auth != nil && auth.BearerToken != "":
+		r.proof, r.hint = "Bearer "+auth.BearerToken, "check the key bearerToken of the client Secret"
+	case t.addr.user != "" || t.addr.password != "":
+		r.basic(t.addr.user, t.addr.password)
+	}
 	return r
+}
+
+func (r *httpRemote) basic(user, password string) {
+	r.proof = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	r.hint = "check the user name and password of the client Secret"
 }
 
 // checkRedirect lets the first request be sent on, as git does, but never
@@ -194,9 +207,10 @@ func (r *httpRemote) do(ctx context.Context, method string, u *url.URL, body []b
 		req.Header.Set("Content-Type", "application/x-"+uploadPack+"-request")
 		req.Header.Set("Accept", "application/x-"+uploadPack+"-result")
 	}
-	authenticated := (r.user != "" || r.pass != "") && sameOrigin(r.origin, u)
-	if authenticated {
-		req.SetBasicAuth(r.user, r.pass)
+	hint := ""
+	if r.proof != "" && sameOrigin(r.origin, u) {
+		hint = r.hint
+		req.Header.Set("Authorization", r.proof)
 	}
 	res, err := r.client.Do(req)
 	var wrapped *url.Error
@@ -209,26 +223,30 @@ func (r *httpRemote) do(ctx context.Context, method string, u *url.URL, body []b
 	}
 	if res.StatusCode != http.StatusOK {
 		defer res.Body.Close()
-		return nil, statusError(res, authenticated)
+		if hint != "" && res.StatusCode == http.StatusUnauthorized {
+			r.denied()
+		}
+		return nil, statusError(res, hint)
 	}
 	return res, nil
 }
 
 func (r *httpRemote) close() {}
 
-// statusError says what an HTTP status means for a git repository.
-func statusError(res *http.Response, authenticated bool) error {
+// statusError says what an HTTP status means for a git repository. check says
+// what to look at where credentials were sent, and is empty where none were.
+func statusError(res *http.Response, check string) error {
 	text := "the server answers " + res.Status
 	switch code := res.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		hint := "set clientSecretName to a Secret of type kubernetes.io/basic-auth"
-		if authenticated {
-			hint = "check the user name and password of the client Secret"
+		if check != "" {
+			hint = check
 		}
 		return &refusal{reason: AuthenticationFailed, hint: hint, text: text}
 	case code == http.StatusNotFound || code == http.StatusGone:
 		hint := "check the address; a private repository without credentials looks the same"
-		if authenticated {
+		if check != "" {
 			hint = "check the address, and that the credentials may read it"
 		}
 		return &refusal{reason: NotFound, hint: hint, text: text}

@@ -75,6 +75,7 @@ type Mirrors struct {
 
 	listings *listings
 	gates    *gates
+	tokens   *appTokens
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror
@@ -99,7 +100,7 @@ func NewMirrors(dir string, limits Limits, log logrus.FieldLogger) (*Mirrors, er
 		dir:    dir,
 		limits: limits.withDefaults(),
 		log:    log,
-		pools:  newTransports(), listings: newListings(), gates: newGates(),
+		pools:  newTransports(), listings: newListings(), gates: newGates(), tokens: newAppTokens(),
 		mirrors: map[string]*mirror{},
 	}, nil
 }
@@ -238,7 +239,17 @@ func (m *Mirrors) dial(ctx context.Context, t target) (remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newHTTPRemote(t, pool), nil
+	r := newHTTPRemote(t, pool)
+	if t.Auth == nil || t.Auth.App == nil {
+		return r, nil
+	}
+	token, denied, err := m.appToken(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	r.basic(appUser, token)
+	r.hint, r.denied = "check that the GitHub App is installed for this repository and may read its contents", denied
+	return r, nil
 }
 
 // bounded returns a context that ends after limit, and says so.

@@ -30,15 +30,17 @@ type redactor struct {
 
 // newRedactor collects every form in which the credentials may turn up in a
 // message: as they are, escaped for an address, and as an HTTP header.
-func newRedactor(addr address, auth *Auth) redactor {
-	var r redactor
+func newRedactor(addr address, auth *Auth) *redactor {
+	r := &redactor{}
 	r.addPair(addr.user, addr.password)
 	if auth != nil {
 		r.addPair(auth.Username, auth.Password)
 		r.addKey(auth.SSHPrivateKey)
+		r.add(auth.BearerToken)
+		if auth.App != nil {
+			r.addKey(auth.App.PrivateKey)
+		}
 	}
-	// The longest first, so that no secret is cut apart by a shorter one inside it.
-	slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
 	return r
 }
 
@@ -69,12 +71,17 @@ func (r *redactor) add(secret string) {
 			r.secrets = append(r.secrets, form)
 		}
 	}
+	// The longest first, so that no secret is cut apart by a shorter one inside it.
+	slices.SortStableFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
 }
 
 // clean returns text on one line, without credentials and bounded in length.
-func (r redactor) clean(text string) string {
-	for _, secret := range r.secrets {
-		text = strings.ReplaceAll(text, secret, redacted)
+// Without a redactor there are no credentials.
+func (r *redactor) clean(text string) string {
+	if r != nil {
+		for _, secret := range r.secrets {
+			text = strings.ReplaceAll(text, secret, redacted)
+		}
 	}
 	text = userInfo.ReplaceAllString(text, "$1")
 	text = strings.Map(func(c rune) rune {

@@ -107,7 +107,7 @@ func TestCertificates(t *testing.T) {
 
 	m := newTestMirrors(t, Limits{})
 	_, err := m.Fetch(context.Background(), Request{URL: url})
-	wantError(t, err, TLS, "certificate")
+	wantError(t, err, TLS, "certificate", "spec.caBundle")
 	_, err = m.Fetch(context.Background(), Request{URL: url, CABundle: []byte("not PEM")})
 	wantError(t, err, TLS, "caBundle")
 	fetch(t, m, Request{URL: url, CABundle: ca}, commit)

@@ -8,54 +8,15 @@ import (
 	"regexp"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // defaultBranch is what a GitRepo without branch and revision means.
 const defaultBranch = "master"
 
-// Keys of a Secret that holds credentials, beside those of corev1.
-const (
-	keyKnownHosts  = "known_hosts"
-	keyGitHubAppID = "github_app_id"
-)
-
 var (
 	fullHash  = regexp.MustCompile(`^[0-9a-fA-F]{40}$`)
 	shortHash = regexp.MustCompile(`^[0-9a-fA-F]{7,39}$`)
 )
-
-// Auth holds the credentials for one repository. Which of them are used
-// depends on the protocol of the address.
-type Auth struct {
-	// Username and Password serve HTTP. Username is also the SSH user if the
-	// address names none.
-	Username, Password string
-	// SSHPrivateKey is an unencrypted private key in PEM or OpenSSH form.
-	SSHPrivateKey []byte
-	// KnownHosts lists the host keys that are accepted, in the form of an
-	// OpenSSH known_hosts file. Over SSH it is required.
-	KnownHosts []byte
-}
-
-// AuthFromSecret reads credentials from a Secret of type
-// kubernetes.io/basic-auth or kubernetes.io/ssh-auth, or with the keys of one
-// of them. The error names keys, never values.
-func AuthFromSecret(secret *corev1.Secret) (*Auth, error) {
-	user, password := secret.Data[corev1.BasicAuthUsernameKey], secret.Data[corev1.BasicAuthPasswordKey]
-	key := secret.Data[corev1.SSHAuthPrivateKey]
-	switch {
-	case len(key) > 0:
-		return &Auth{Username: string(user), SSHPrivateKey: key, KnownHosts: secret.Data[keyKnownHosts]}, nil
-	case len(password) > 0:
-		return &Auth{Username: string(user), Password: string(password)}, nil
-	case len(secret.Data[keyGitHubAppID]) > 0:
-		return nil, fmt.Errorf("reading Secret %s/%s: GitHub App credentials are not supported yet", secret.Namespace, secret.Name)
-	default:
-		return nil, fmt.Errorf("reading Secret %s/%s: it has neither the keys %q and %q nor the key %q",
-			secret.Namespace, secret.Name, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey, corev1.SSHAuthPrivateKey)
-	}
-}
 
 // Request names a commit of a repository, and how to get at it.
 type Request struct {
@@ -81,15 +42,14 @@ func (r Request) Identity() string {
 	if t, err := newTarget(r); err == nil {
 		key = t.listingKey()
 	}
-	digest := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(digest[:])
+	return digest([]string{key})
 }
 
 // target is a request that has been checked.
 type target struct {
 	Request
 	addr    address
-	secrets redactor
+	secrets *redactor
 }
 
 func newTarget(req Request) (target, error) {
@@ -133,8 +93,13 @@ func truncate(name string) string {
 func (t target) key() string {
 	parts := t.addr.canonical()
 	if t.Auth != nil {
-		parts = append(parts, t.Auth.Username, t.Auth.Password, string(t.Auth.SSHPrivateKey), string(t.Auth.KnownHosts))
+		parts = append(parts, t.Auth.parts()...)
 	}
+	return digest(parts)[:32]
+}
+
+// digest is a name for a list of texts that gives nothing of them away.
+func digest(parts []string) string {
 	digest := sha256.New()
 	for _, part := range parts {
 		var size [8]byte
@@ -142,7 +107,7 @@ func (t target) key() string {
 		digest.Write(size[:])
 		digest.Write([]byte(part))
 	}
-	return hex.EncodeToString(digest.Sum(nil))[:32]
+	return hex.EncodeToString(digest.Sum(nil))
 }
 
 // pinned returns the commit if the request names one in full. Such a request

@@ -76,6 +76,8 @@ func FuzzParseAddress(f *testing.F) {
 }
 
 func TestAuthFromSecret(t *testing.T) {
+	_, edPEM := newKey(t)
+	rsaPEM := string(newAppKey(t, "PRIVATE KEY").pem)
 	for _, tc := range []struct {
 		name string
 		kind corev1.SecretType
@@ -87,7 +89,20 @@ func TestAuthFromSecret(t *testing.T) {
 		{"a token alone", corev1.SecretTypeBasicAuth, map[string]string{"password": "pw"}, &Auth{Password: "pw"}, ""},
 		{"ssh", corev1.SecretTypeSSHAuth, map[string]string{"ssh-privatekey": "k", "known_hosts": "h"}, &Auth{SSHPrivateKey: []byte("k"), KnownHosts: []byte("h")}, ""},
 		{"opaque with the keys of basic", corev1.SecretTypeOpaque, map[string]string{"username": "ada", "password": "pw"}, &Auth{Username: "ada", Password: "pw"}, ""},
-		{"a GitHub App", corev1.SecretTypeOpaque, map[string]string{"github_app_id": "1"}, nil, "not supported yet"},
+		{"a bearer token", corev1.SecretTypeOpaque, map[string]string{"bearerToken": "t\n"}, &Auth{BearerToken: "t"}, ""},
+		{"a GitHub App", corev1.SecretTypeOpaque, map[string]string{
+			"github_app_id": "1\n", "github_app_installation_id": " 2", "github_app_private_key": rsaPEM, "github_app_base_url": "https://h/api/v3\n",
+		}, &Auth{App: &GitHubApp{ID: "1", Installation: "2", PrivateKey: []byte(rsaPEM), BaseURL: "https://h/api/v3"}}, ""},
+		{"a GitHub App by its client ID", corev1.SecretTypeOpaque, map[string]string{
+			"github_app_id": "Iv23li0Abc", "github_app_installation_id": "2", "github_app_private_key": rsaPEM,
+		}, &Auth{App: &GitHubApp{ID: "Iv23li0Abc", Installation: "2", PrivateKey: []byte(rsaPEM)}}, ""},
+		{"a GitHub App whose ID is none", corev1.SecretTypeOpaque, map[string]string{"github_app_id": "canary\"", "github_app_installation_id": "2"}, nil, `"github_app_id"`},
+		{"a GitHub App without installation", corev1.SecretTypeOpaque, map[string]string{"github_app_id": "1"}, nil, `"github_app_installation_id"`},
+		{"a GitHub App with a path as installation", corev1.SecretTypeOpaque,
+			map[string]string{"github_app_id": "1", "github_app_installation_id": "../canary"}, nil, `"github_app_installation_id"`},
+		{"a GitHub App without key", corev1.SecretTypeOpaque, map[string]string{"github_app_id": "1", "github_app_installation_id": "2"}, nil, `"github_app_private_key" must hold`},
+		{"a GitHub App with another kind of key", corev1.SecretTypeOpaque,
+			map[string]string{"github_app_id": "1", "github_app_installation_id": "2", "github_app_private_key": string(edPEM)}, nil, "must hold an RSA private key"},
 		{"a user name alone", corev1.SecretTypeBasicAuth, map[string]string{"username": "canary"}, nil, `"password"`},
 		{"nothing", corev1.SecretTypeOpaque, nil, nil, `"ssh-privatekey"`},
 	} {
@@ -118,6 +133,8 @@ func TestKeysTellRequestsApart(t *testing.T) {
 	requests := []Request{
 		{URL: "https://h/r"}, {URL: "http://h/r"}, {URL: "https://h/r2"}, {URL: "https://h:444/r"}, {URL: "https://ada@h/r"}, {URL: "https://ada:pw@h/r"},
 		{URL: "https://h/r", Auth: auth("ada", "pw", "", "")}, {URL: "https://h/r", Auth: auth("ad", "apw", "", "")}, {URL: "https://h/r", Auth: auth("", "", "ada", "pw")},
+		{URL: "https://h/r", Auth: &Auth{BearerToken: "ada"}}, {URL: "https://h/r", Auth: &Auth{App: &GitHubApp{ID: "ada"}}},
+		{URL: "https://h/r", Auth: &Auth{App: &GitHubApp{Installation: "ada"}}},
 	}
 	seen := map[string]string{}
 	for _, req := range requests {

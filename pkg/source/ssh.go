@@ -19,6 +19,8 @@ const (
 	defaultSSHUser = "git"
 	// maxStderr is how much of what a server complains about is kept, in bytes.
 	maxStderr = 4 << 10
+
+	hintKnownHosts = "put the server's host keys (ssh-keyscan) under the key known_hosts of the client Secret or of the ConfigMap known-hosts"
 )
 
 // sshRemote speaks the git protocol through an SSH session. When its context
@@ -80,6 +82,9 @@ func (r *sshRemote) start(conn net.Conn, t target, config *ssh.ClientConfig) err
 // sshConfig demands a key and known hosts; nothing of the user's or the
 // machine's SSH configuration, agent included, is consulted.
 func sshConfig(t target, dir string) (*ssh.ClientConfig, error) {
+	if t.Auth != nil && t.Auth.App != nil {
+		return nil, &refusal{reason: Invalid, text: "a GitHub App is let in over HTTPS only", hint: "write the address as https://host/owner/repository"}
+	}
 	if t.Auth == nil || len(t.Auth.SSHPrivateKey) == 0 {
 		return nil, &refusal{reason: AuthenticationFailed, text: "an SSH address needs a private key",
 			hint: "set clientSecretName to a Secret of type kubernetes.io/ssh-auth"}
@@ -112,9 +117,8 @@ func sshConfig(t target, dir string) (*ssh.ClientConfig, error) {
 }
 
 func readKnownHosts(content []byte, dir string) (*knownhosts.HostKeyDB, error) {
-	const hint = "put the server's host keys (ssh-keyscan) under the key known_hosts of the client Secret"
 	if len(strings.TrimSpace(string(content))) == 0 {
-		return nil, &refusal{reason: HostKey, text: "no known host keys are given", hint: hint}
+		return nil, &refusal{reason: HostKey, text: "no known host keys are given", hint: hintKnownHosts}
 	}
 	file, err := os.CreateTemp(dir, tempPrefix+"known-hosts-*")
 	if err != nil {
@@ -127,7 +131,7 @@ func readKnownHosts(content []byte, dir string) (*knownhosts.HostKeyDB, error) {
 	}
 	hosts, err := knownhosts.NewDB(file.Name())
 	if err != nil {
-		return nil, &refusal{reason: HostKey, text: "the known host keys cannot be parsed", hint: hint}
+		return nil, &refusal{reason: HostKey, text: "the known host keys cannot be parsed", hint: hintKnownHosts}
 	}
 	return hosts, nil
 }

@@ -169,10 +169,11 @@ func TestSSHRefusals(t *testing.T) {
 		{"known hosts that are none", url, with(func(a *Auth) { a.KnownHosts = []byte("what is this\n") }), HostKey, "cannot be parsed"},
 		{"another host is known", url, with(func(a *Auth) {
 			a.KnownHosts = []byte(knownhosts.Line([]string{"example.test"}, other.PublicKey()) + "\n")
-		}), HostKey, "key is unknown"},
+		}), HostKey, "under the key known_hosts"},
 		{"the host has another key", url, with(func(a *Auth) {
 			a.KnownHosts = []byte(knownhosts.Line([]string{sshd.address}, other.PublicKey()) + "\n")
-		}), HostKey, "key mismatch"},
+		}), HostKey, "ConfigMap known-hosts"},
+		{"a GitHub App", url, &Auth{App: &GitHubApp{}}, Invalid, "over HTTPS only"},
 		{"another client key", url, with(func(a *Auth) { a.SSHPrivateKey = otherKey }), AuthenticationFailed, "unable to authenticate"},
 		{"a key that is none", url, with(func(a *Auth) { a.SSHPrivateKey = []byte("secret") }), Invalid, "cannot be parsed"},
 		{"another user", strings.Replace(url, "git@", "root@", 1), sshd.auth(), AuthenticationFailed, "unable to authenticate"},
