@@ -1,8 +1,9 @@
-// Package gitserver serves git repositories over smart HTTP, for development and tests.
+// Package gitserver serves git repositories over smart HTTP and SSH, for development and tests.
 //
-// Git's own `git http-backend` does the serving, so clients meet the real protocol. Every bare repository
-// below the server's folder is served under its path, for reading and for pushing, to this machine only.
-// What stands in the file Behaviour of a repository makes the server ask for a password or fail on purpose.
+// Git's own programs do the serving, so clients meet the real protocol. Every bare repository below the
+// server's folder is served under its path, for reading and, over HTTP, for pushing, to this machine only.
+// What stands in the file Behaviour of a repository makes the server over HTTP ask for a password or fail on
+// purpose.
 package gitserver
 
 import (
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -19,6 +21,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/flotilla-gitops/flotilla/dev/controlplane/pki"
 )
 
 // HealthPath answers when the server serves.
@@ -33,6 +37,8 @@ type Options struct {
 	Dir string
 	// Address to listen on; empty means a free port of the loopback interface.
 	Address string
+	// TLS serves over HTTPS, with a certificate that an authority of the server's own has signed: see CA.
+	TLS bool
 	// Log takes what git complains about; nil drops it.
 	Log io.Writer
 }
@@ -40,6 +46,7 @@ type Options struct {
 // Server is a running git server.
 type Server struct {
 	url  string
+	ca   []byte
 	http *http.Server
 	stop context.CancelFunc
 	done chan error
@@ -77,9 +84,21 @@ func Start(options Options) (*Server, error) {
 			ReadHeaderTimeout: 10 * time.Second,
 		},
 	}
-	go func() { s.done <- s.http.Serve(listener) }()
+	if !options.TLS {
+		go func() { s.done <- s.http.Serve(listener) }()
+		return s, nil
+	}
+	if s.ca, s.http.TLSConfig, err = pki.Loopback("git server"); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting git server: %w", err), listener.Close())
+	}
+	s.url = "https://" + listener.Addr().String()
+	s.http.ErrorLog = log.New(io.Discard, "", 0) // Clients that do not trust it are not its trouble.
+	go func() { s.done <- s.http.ServeTLS(listener, "", "") }()
 	return s, nil
 }
+
+// CA is the certificate of the authority, in PEM form; empty without TLS.
+func (s *Server) CA() []byte { return s.ca }
 
 // URL is the server's address. The repository DIR/NAME.git is served at URL()/NAME.git.
 func (s *Server) URL() string { return s.url }

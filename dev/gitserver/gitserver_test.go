@@ -44,7 +44,7 @@ func serve(t *testing.T) (*repo.Repository, string) {
 func git(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull)
-	cmd.WaitDelay = time.Millisecond // Its own helper would outlive it.
+	cmd.WaitDelay = 5 * time.Second // Its own helper would outlive it where it hangs.
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

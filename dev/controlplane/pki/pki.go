@@ -9,6 +9,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -71,6 +72,31 @@ func (a *Authority) Server(name string, hosts ...string) (Pair, error) {
 		}
 	}
 	return a.issue(template)
+}
+
+// Loopback makes an authority, whose certificate it returns in PEM form, and what a server of this machine needs to be trusted
+// by who trusts that.
+func Loopback(name string) (ca []byte, config *tls.Config, err error) {
+	authority, err := NewAuthority(name + " authority")
+	if err != nil {
+		return nil, nil, err
+	}
+	pair, err := authority.Server(name, "127.0.0.1", "::1", "localhost")
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate, err := tls.X509KeyPair(pair.Certificate, pair.Key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading certificate: %w", err)
+	}
+	return authority.Certificate, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}, nil
+}
+
+// Pool trusts an authority whose certificate is given in PEM form.
+func Pool(ca []byte) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	return pool
 }
 
 // Client makes the certificate of a Kubernetes user in these groups.

@@ -1,72 +1,39 @@
 package charts
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/distribution/distribution/v3/configuration"
-	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
-	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/crypto/bcrypt"
-	helmregistry "helm.sh/helm/v3/pkg/registry"
 
+	"github.com/flotilla-gitops/flotilla/dev/chartserver"
+	"github.com/flotilla-gitops/flotilla/dev/controlplane/pki"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 )
 
 // privateRegistry is a registry with one user, and the chart "web" in charts/web.
-func privateRegistry(t *testing.T, start func(http.Handler) *httptest.Server, versions ...string) *httptest.Server {
+func privateRegistry(t *testing.T, withTLS bool, versions ...string) *chartserver.Registry {
 	t.Helper()
 	logrus.SetOutput(io.Discard)
 	t.Cleanup(func() { logrus.SetOutput(os.Stderr) })
-	hash, err := bcrypt.GenerateFromPassword([]byte("canary-password"), bcrypt.MinCost)
+	server, err := chartserver.StartRegistry(chartserver.Options{Username: "canary-user", Password: "canary-password", TLS: withTLS, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	users := filepath.Join(t.TempDir(), "htpasswd")
-	if err := os.WriteFile(users, []byte("canary-user:"+string(hash)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	config := &configuration.Configuration{
-		Storage: configuration.Storage{"inmemory": {}, "maintenance": {"uploadpurging": map[any]any{"enabled": false}}},
-		Auth:    configuration.Auth{"htpasswd": {"realm": "test", "path": users}},
-	}
-	config.Catalog.MaxEntries = 100
-	server := start(handlers.NewApp(context.Background(), config))
-	t.Cleanup(server.Close)
-
-	host := server.Listener.Addr().String()
-	options := []helmregistry.ClientOption{
-		helmregistry.ClientOptWriter(io.Discard), helmregistry.ClientOptBasicAuth("canary-user", "canary-password"),
-		helmregistry.ClientOptCredentialsFile(filepath.Join(t.TempDir(), "none.json")), helmregistry.ClientOptHTTPClient(server.Client()),
-	}
-	if server.TLS == nil {
-		options = append(options, helmregistry.ClientOptPlainHTTP())
-	}
-	client, err := helmregistry.NewClient(options...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, v := range versions {
-		tag := strings.ReplaceAll(v, "+", "_")
-		if _, err := client.Push(web(t, v), host+"/charts/web:"+tag, helmregistry.PushOptStrictMode(!strings.Contains(v, "+"))); err != nil {
-			t.Fatalf("pushing %s: %v", v, err)
+		if err := server.Push("charts/web", v, web(t, v)); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return server
@@ -91,10 +58,10 @@ func caOf(server *httptest.Server) []byte {
 
 // TestPrivateRegistry: a real registry that wants credentials, over TLS.
 func TestPrivateRegistry(t *testing.T) {
-	server := privateRegistry(t, startTLS, "1.0.0", "1.10.0", "2.0.0-rc.1", "1.2.0+b5")
-	address := "oci://" + server.Listener.Addr().String() + "/charts"
+	server := privateRegistry(t, true, "1.0.0", "1.10.0", "2.0.0-rc.1", "1.2.0+b5")
+	address := "oci://" + server.Address() + "/charts"
 	all := ".*"
-	trust := func(a *bundlereader.ChartAuth) { a.CACerts = caOf(server) }
+	trust := func(a *bundlereader.ChartAuth) { a.CACerts = server.CA() }
 
 	for _, tc := range []struct {
 		ref  ref
@@ -143,7 +110,7 @@ func TestPrivateRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) { wantError(t, newSource(t), tc.ref, "oci://", tc.says) })
 	}
 	trusting := newSource(t)
-	trusting.client.Transport = server.Client().Transport
+	trusting.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pki.Pool(server.CA()), MinVersion: tls.VersionTLS12}}
 	wantError(t, trusting, web, "it wants credentials; name a Secret")
 	wantError(t, trusting, with(authFor(t, "oci://example\\.test", nil)), "which were not sent, because spec.helmRepoURLRegex")
 	if got := version(t, newSource(t), with(authFor(t, all, func(a *bundlereader.ChartAuth) { a.InsecureSkipVerify = true }))); got != "1.0.0" {
@@ -153,8 +120,8 @@ func TestPrivateRegistry(t *testing.T) {
 
 // TestRegistryWithoutTLS is for those who say that they want one.
 func TestRegistryWithoutTLS(t *testing.T) {
-	server := privateRegistry(t, httptest.NewServer, "1.0.0")
-	r := ref{Repo: "oci://" + server.Listener.Addr().String() + "/charts/web", Version: "1.0.0"}
+	server := privateRegistry(t, false, "1.0.0")
+	r := ref{Repo: "oci://" + server.Address() + "/charts/web", Version: "1.0.0"}
 	r.Auth = authFor(t, ".*", nil)
 	wantError(t, newSource(t), r, "HTTP response to HTTPS client")
 	r.Auth = authFor(t, ".*", func(a *bundlereader.ChartAuth) { a.BasicHTTP = true })
@@ -195,14 +162,9 @@ func startTLS(h http.Handler) *httptest.Server {
 // strangerCA is the certificate of an authority that has signed nothing here.
 func strangerCA(t *testing.T) []byte {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := pki.NewAuthority("stranger")
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return authority.Certificate
 }

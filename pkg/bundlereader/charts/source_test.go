@@ -1,9 +1,7 @@
 package charts
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,6 +25,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flotilla-gitops/flotilla/dev/chartserver"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 )
 
@@ -35,24 +34,11 @@ type ref = bundlereader.ChartRef
 // pack makes an archive with the given files.
 func pack(t testing.TB, files map[string]string) []byte {
 	t.Helper()
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	w := tar.NewWriter(z)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, files[name]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
+	archive, err := chartserver.Archive(files)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return packed.Bytes()
+	return archive
 }
 
 // web is an archive of the chart "web".

@@ -12,6 +12,7 @@ import (
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader/charts"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/source"
 )
 
@@ -20,6 +21,19 @@ import (
 type inputError struct{ field, message string }
 
 func (e *inputError) Error() string { return e.field + ": " + e.message }
+
+// chartSecretOf returns the Secret with the GitRepo's credentials for charts,
+// and the field that names it. Without a field there is none.
+func chartSecretOf(repo *fleet.GitRepo) (key kube.Key, field string) {
+	switch spec := repo.Spec; {
+	case spec.HelmSecretNameForPaths != "":
+		return kube.Key{Namespace: repo.Namespace, Name: spec.HelmSecretNameForPaths}, "spec.helmSecretNameForPaths"
+	case spec.HelmSecretName != "":
+		return kube.Key{Namespace: repo.Namespace, Name: spec.HelmSecretName}, "spec.helmSecretName"
+	default:
+		return kube.Key{}, ""
+	}
+}
 
 // chartCredentials reads what the GitRepo's bundles may show to chart servers.
 func (c *controller) chartCredentials(ctx context.Context, repo *fleet.GitRepo) (bundlereader.ChartCredentials, error) {
@@ -31,16 +45,13 @@ func (c *controller) chartCredentials(ctx context.Context, repo *fleet.GitRepo) 
 	if err != nil {
 		return bundlereader.ChartCredentials{}, &inputError{"spec.helmRepoURLRegex", err.Error()}
 	}
-	field, name := "spec.helmSecretName", spec.HelmSecretName
-	if spec.HelmSecretNameForPaths != "" {
-		field, name = "spec.helmSecretNameForPaths", spec.HelmSecretNameForPaths
-	}
-	secret, err := c.Hub.Secrets.Get(ctx, repo.Namespace, name)
+	key, field := chartSecretOf(repo)
+	secret, err := c.Secrets.Get(ctx, key)
 	switch {
 	case apierrors.IsNotFound(err):
-		return bundlereader.ChartCredentials{}, &inputError{field, fmt.Sprintf("secret %s is not in namespace %s: create it, or correct the name", name, repo.Namespace)}
+		return bundlereader.ChartCredentials{}, &inputError{field, fmt.Sprintf("secret %s is not in namespace %s: create it, or correct the name", key.Name, key.Namespace)}
 	case err != nil:
-		return bundlereader.ChartCredentials{}, fmt.Errorf("reading secret %s: %w", name, err)
+		return bundlereader.ChartCredentials{}, err
 	}
 	var found bundlereader.ChartCredentials
 	if spec.HelmSecretNameForPaths != "" {

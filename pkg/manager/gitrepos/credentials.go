@@ -67,7 +67,8 @@ func (c *controller) knownHosts() kube.Key {
 	return kube.Key{Namespace: c.Namespace, Name: names.ConfigMapKnownHosts}
 }
 
-// onSecret has the repositories asked at once whose credentials have changed.
+// onSecret has the repositories asked at once whose credentials have changed,
+// and the bundles read again whose charts may be had with others now.
 func (c *controller) onSecret(key kube.Key) {
 	repos, err := c.gitrepos.List(key.Namespace, labels.Everything())
 	if err != nil {
@@ -79,6 +80,9 @@ func (c *controller) onSecret(key kube.Key) {
 		if used, _ := secretOf(with); used == key {
 			c.demandFresh(kube.KeyOf(repo))
 			c.sync.Wake(kube.KeyOf(repo))
+		}
+		if used, field := chartSecretOf(repo); field != "" && used == key {
+			c.recheck(kube.KeyOf(repo))
 		}
 	}
 }
