@@ -68,6 +68,14 @@ test-long: controlplane ## The same tests with the stories that take long
 	$(call step,all tests with those that take long)
 	$(call testing,testname,-count=1 -timeout 60m -p 1,$(UNIT) $(INTEGRATION) $(E2E))
 
+# How long each fuzz target runs.
+FUZZTIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (1m), one after the other
+	$(call step,fuzzing $(FUZZTIME) per target)
+	dev/tools/fuzz $(FUZZTIME)
+
 .PHONY: lint
 lint: ## Lint, with the layers of docs/architecture.md
 	$(call step,lint)

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"io"
 	"path/filepath"
 	"testing"
 
@@ -14,26 +15,56 @@ type Repository struct {
 
 	// URL is for GitRepo.spec.repo.
 	URL string
+	// CA is the certificate of the authority that the server's is signed by, for GitRepo.spec.caBundle; empty without TLS.
+	CA []byte
 }
 
 // GitRepository makes an empty repository and serves it until the test ends.
 func GitRepository(t testing.TB) *Repository {
 	t.Helper()
-	dir := t.TempDir()
-	bare, err := repo.Init(t.Context(), filepath.Join(dir, "sample.git"))
+	return gitRepository(t, gitserver.Options{})
+}
+
+// GitRepositoryOverTLS is a GitRepository over HTTPS, with a certificate of an authority that nobody knows.
+func GitRepositoryOverTLS(t testing.TB) *Repository {
+	t.Helper()
+	return gitRepository(t, gitserver.Options{TLS: true})
+}
+
+func gitRepository(t testing.TB, options gitserver.Options) *Repository {
+	t.Helper()
+	options.Dir = t.TempDir()
+	bare, err := repo.Init(t.Context(), filepath.Join(options.Dir, "sample.git"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := gitserver.Start(gitserver.Options{Dir: dir})
+	server, err := gitserver.Start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
+	CloseAtEnd(t, "git server", server)
+	return &Repository{Repository: bare, URL: server.URL() + "/sample.git", CA: server.CA()}
+}
+
+// ServeOverSSH serves the repository over SSH, too, and returns its address there.
+func (r *Repository) ServeOverSSH(t testing.TB) (*gitserver.SSHServer, string) {
+	t.Helper()
+	server, err := gitserver.StartSSH(filepath.Dir(r.Dir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseAtEnd(t, "SSH server", server)
+	return server, server.URL(r.Dir())
+}
+
+// CloseAtEnd closes something when the test ends.
+func CloseAtEnd(t testing.TB, what string, c io.Closer) {
+	t.Helper()
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Errorf("closing git server: %v", err)
+		if err := c.Close(); err != nil {
+			t.Errorf("closing %s: %v", what, err)
 		}
 	})
-	return &Repository{Repository: bare, URL: server.URL() + "/sample.git"}
 }
 
 // Push makes a commit and returns its id.

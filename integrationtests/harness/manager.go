@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/flotilla-gitops/flotilla/pkg/manager"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // Manager is the real manager, running in the process of the test.
@@ -75,6 +76,7 @@ func (e *Environment) managerConfig(dataDir string) manager.Config {
 	return manager.Config{
 		Hub:                e.Config,
 		DataDir:            dataDir,
+		Namespace:          names.NamespaceSystem,
 		AgentURL:           e.ControlPlane.URL(),
 		AgentImage:         "flotilla-agent:test",
 		ContentGrace:       manager.DefaultContentGrace,

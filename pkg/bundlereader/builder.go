@@ -32,7 +32,7 @@ type builder struct {
 // build returns the bundle, or nil if there is nothing in the folder to deploy.
 // A *problem, or an error among the findings, means that there is no bundle.
 func (b *builder) build(ctx context.Context) (*fleet.Bundle, error) {
-	if err := b.open(); err != nil {
+	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.readOptions(); err != nil {
@@ -65,8 +65,11 @@ func (b *builder) build(ctx context.Context) (*fleet.Bundle, error) {
 }
 
 // open finds the folder.
-func (b *builder) open() error {
+func (b *builder) open(ctx context.Context) error {
 	b.file = b.folder.path
+	if err := enterAll(ctx, b.tree, b.folder.path); err != nil {
+		return err
+	}
 	real, info, err := resolve(b.tree, ".", b.folder.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -80,7 +80,7 @@ func (c *contents) dir(ctx context.Context, p place) error {
 // that of the folder it is in.
 func (c *contents) entry(ctx context.Context, at place, entry fs.DirEntry) error {
 	mode, isLink := entry.Type(), entry.Type()&fs.ModeSymlink != 0
-	if !isLink && ignored(at.ignore, entry.Name(), entry.IsDir()) {
+	if !isLink && ignored(at.ignore, entry.Name(), entry.IsDir() || isSubmodule(mode)) {
 		return nil
 	}
 	if isLink {
@@ -99,6 +99,11 @@ func (c *contents) entry(ctx context.Context, at place, entry fs.DirEntry) error
 		at.real, mode = real, info.Mode().Type()
 	}
 	switch {
+	case isSubmodule(mode):
+		if err := enter(ctx, c.tree, at.real); err != nil {
+			return err
+		}
+		return c.dir(ctx, at)
 	case mode.IsDir():
 		return c.dir(ctx, at)
 	case mode.IsRegular() && c.skip[at.name]:
@@ -109,9 +114,6 @@ func (c *contents) entry(ctx context.Context, at place, entry fs.DirEntry) error
 			return err
 		}
 		c.files[at.name] = content
-		return nil
-	case mode&fs.ModeIrregular != 0:
-		c.report(Finding{Severity: Warning, File: at.real, Message: "it is a submodule, whose content is not read"})
 		return nil
 	default:
 		return c.fail(at.real, "it is neither a file nor a folder")

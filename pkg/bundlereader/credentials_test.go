@@ -3,6 +3,7 @@ package bundlereader
 import (
 	"context"
 	"encoding/base64"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -179,4 +180,29 @@ func TestEachFolderHasItsCredentials(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"chart-a": "a", "chart-b": "", "dep-c": "c"}, source.asked); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// The fuzzed text is the file of credentials by path: errors do not quote it,
+// and every pattern that is taken can be matched.
+func FuzzPathCredentials(f *testing.F) {
+	for _, seed := range []string{
+		"a/*: {username: u, password: canary}\n", "/: {caBundle: canary}\n", "'[': {}\n", "a: {password: [canary]}\n", "a: &a {password: canary}\nb: *a\n", "- canary\n",
+		"a: {basicHTTP: canary}\n", "\xff",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		secret := secretWith(nil)
+		secret.Data = map[string][]byte{"secrets-path.yaml": content}
+		found, err := PathCredentialsFromSecret(secret, nil)
+		if err != nil && strings.Contains(err.Error(), "canary") && !strings.Contains(err.Error(), "path \"") {
+			t.Errorf("the error quotes a value: %v", err)
+		}
+		for _, p := range found {
+			if _, err := path.Match(p.Pattern, "a/b"); err != nil {
+				t.Errorf("the pattern %q is taken", p.Pattern)
+			}
+		}
+		ChartCredentials{Paths: found}.For("a/b")
+	})
 }

@@ -183,6 +183,9 @@ func (b *builder) addLocalDependency(ctx context.Context, chart chartAt, dep dep
 	if !fs.ValidPath(source) {
 		return dep.fail("the folder " + dep.Repository + " is outside of the repository")
 	}
+	if err := enterAll(ctx, b.tree, source); err != nil {
+		return err
+	}
 	real, info, err := resolve(b.tree, ".", source)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && !info.IsDir():

@@ -260,20 +260,6 @@ func TestPanicCostsOneBundle(t *testing.T) {
 	}
 }
 
-func TestSubmodule(t *testing.T) {
-	tree := fstest.MapFS{
-		"app/a.yaml": {Data: []byte("a: 1\n")},
-		"app/module": {Mode: fs.ModeIrregular | 0o755},
-	}
-	got, err := Read(context.Background(), tree, Options{GitRepo: "shop", Paths: []string{"app"}})
-	if err != nil || len(got.Bundles) != 1 {
-		t.Fatalf("%v, %+v", err, got)
-	}
-	if len(got.Findings) != 1 || got.Findings[0].Severity != Warning || got.Findings[0].String() != "app/module: it is a submodule, whose content is not read" {
-		t.Errorf("findings: %v", got.Findings)
-	}
-}
-
 func TestYAMLBombs(t *testing.T) {
 	laughs := "a: &a [x, x, x, x, x, x, x, x, x]\n"
 	for i, c := range "bcdefghi" {
@@ -375,6 +361,34 @@ func FuzzRead(f *testing.F) {
 					t.Errorf("a resource is called %q", resource.Name)
 				}
 			}
+		}
+	})
+}
+
+// The fuzzed texts are a values file and the values that it is merged over:
+// there is a bundle, or a finding that names the file.
+func FuzzValuesFile(f *testing.F) {
+	for _, seed := range []string{"a: 1\n", "a: {b: [1, 2]}\n---\nb: 2\n", "- 1\n", "null", "a: &a {b: *a}", "a: 0x1F\nb: 1e400\nc: .nan\n", "\ufeffa: 1", "\xff", "{\"a\": 1, \"a\": 2}", "<<: {a: 1}"} {
+		f.Add([]byte(seed), []byte("a: {b: 1}\n"))
+	}
+	f.Fuzz(func(t *testing.T, values, over []byte) {
+		got, err := Read(context.Background(), fstest.MapFS{
+			"fleet.yaml":   {Data: []byte("helm: {chart: c, valuesFiles: [over.yaml, v.yaml]}\n")},
+			"c/Chart.yaml": {Data: []byte("name: c\n")}, "v.yaml": {Data: values}, "over.yaml": {Data: over},
+		}, Options{GitRepo: "shop"})
+		if err != nil {
+			t.Fatalf("Read: %v", err)
+		}
+		if len(got.Bundles) == 1 {
+			if _, err := json.Marshal(got.Bundles[0].Spec); err != nil {
+				t.Errorf("the bundle cannot be written: %v", err)
+			}
+			return
+		}
+		if !slices.ContainsFunc(got.Findings, func(f Finding) bool {
+			return f.Severity == Error && (f.File == "v.yaml" || f.File == "over.yaml" || f.File == "fleet.yaml")
+		}) {
+			t.Errorf("there is no bundle, but the findings are %v", got.Findings)
 		}
 	})
 }

@@ -47,7 +47,12 @@ func Read(ctx context.Context, tree fs.FS, o Options) (Result, error) {
 		return Result{}, err
 	}
 	result := collect(outcomes)
-	result.Findings = append(result.Findings, s.findings...)
+	for _, f := range s.findings {
+		// What is wrong with a submodule is found by its folder, too.
+		if !slices.ContainsFunc(result.Findings, func(g Finding) bool { return f.File != "" && f.File == g.File && f.Message == g.Message }) {
+			result.Findings = append(result.Findings, f)
+		}
+	}
 	result.EmptyPaths = emptyPaths(s.matches, outcomes)
 	result.Failed = append(result.Failed, s.failed...)
 	result.sort()

@@ -88,17 +88,12 @@ func (s *scanner) folders(ctx context.Context, o Options) ([]folder, error) {
 	var all []folder
 	seen := map[string]bool{}
 	for _, p := range paths {
-		m := match{path: p}
+		before := len(s.failed)
 		found, err := s.below(ctx, p)
-		var wrong *problem
-		switch {
-		case errors.As(err, &wrong):
-			m.broken = true
-			s.findings = append(s.findings, wrong.finding)
-			s.failed = append(s.failed, wrong.finding.Folder)
-		case err != nil:
+		if err = s.note(err); err != nil {
 			return nil, err
 		}
+		m := match{path: p, broken: len(s.failed) > before}
 		for _, f := range found {
 			m.keys = append(m.keys, f.key())
 			if !seen[f.key()] {
@@ -109,6 +104,28 @@ func (s *scanner) folders(ctx context.Context, o Options) ([]folder, error) {
 		s.matches = append(s.matches, m)
 	}
 	return all, nil
+}
+
+// note keeps an error that concerns one folder only, and returns any other.
+func (s *scanner) note(err error) error {
+	var wrong *problem
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	finding := wrong.finding
+	if finding.Folder == "" {
+		finding.Folder = finding.File
+	}
+	s.findings = append(s.findings, finding)
+	s.failed = append(s.failed, finding.Folder)
+	return nil
+}
+
+// enter brings in a submodule. If that fails it says so, and there is no folder.
+func (s *scanner) enter(ctx context.Context, name string) (isFolder bool, err error) {
+	before := len(s.failed)
+	err = s.note(enter(ctx, s.tree, name))
+	return err == nil && len(s.failed) == before, err
 }
 
 // listed returns the folders that the GitRepo lists one by one. Whether they
@@ -151,7 +168,7 @@ func (s *scanner) below(ctx context.Context, pattern string) ([]folder, error) {
 	if _, err := path.Match(clean, ""); err != nil {
 		return nil, &problem{Finding{Severity: Error, Folder: pattern, Field: "spec.paths", Message: "the pattern cannot be parsed"}}
 	}
-	roots, err := s.glob(".", strings.Split(clean, "/"))
+	roots, err := s.glob(ctx, ".", strings.Split(clean, "/"))
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +189,7 @@ func (s *scanner) below(ctx context.Context, pattern string) ([]folder, error) {
 
 // glob returns the folders that match a pattern, sorted. Unlike fs.Glob it
 // tells what is not there from what cannot be read.
-func (s *scanner) glob(dir string, segments []string) ([]string, error) {
+func (s *scanner) glob(ctx context.Context, dir string, segments []string) ([]string, error) {
 	if len(segments) == 0 || segments[0] == "." {
 		return []string{dir}, nil
 	}
@@ -197,13 +214,17 @@ func (s *scanner) glob(dir string, segments []string) ([]string, error) {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLink) {
 			continue
 		}
+		isFolder := err == nil && info.IsDir()
+		if err == nil && isSubmodule(info.Mode()) {
+			isFolder, err = s.enter(ctx, real)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if !info.IsDir() || real == gitDir {
+		if !isFolder || real == gitDir {
 			continue
 		}
-		below, err := s.glob(path.Join(dir, name), rest)
+		below, err := s.glob(ctx, path.Join(dir, name), rest)
 		if err != nil {
 			return nil, err
 		}
@@ -232,8 +253,14 @@ func (s *scanner) walk(ctx context.Context, dir string, depth int) (found []fold
 		found = append(found, folder{path: dir})
 	}
 	for _, entry := range entries {
-		if !entry.IsDir() {
-			hasManifest = hasManifest || isManifest(entry)
+		isFolder := entry.IsDir()
+		if isSubmodule(entry.Type()) && !isHidden(entry.Name()) {
+			if isFolder, err = s.enter(ctx, path.Join(dir, entry.Name())); err != nil {
+				return nil, false, err
+			}
+		}
+		if !isFolder {
+			hasManifest = hasManifest || !isSubmodule(entry.Type()) && isManifest(entry)
 			continue
 		}
 		if entry.Name() == gitDir {

@@ -80,6 +80,41 @@ func parseSCP(raw string) (address, error) {
 	return address{scheme: "ssh", user: parts[1], host: parts[2], path: parts[3]}, nil
 }
 
+// url writes the address out, credentials included.
+func (a address) url() string {
+	user := a.user
+	if a.isHTTP() {
+		var info *url.Userinfo
+		if a.user != "" || a.password != "" {
+			info = url.UserPassword(a.user, a.password)
+		}
+		return (&url.URL{Scheme: a.scheme, User: info, Host: a.host}).JoinPath(a.path).String()
+	}
+	if user != "" {
+		user += "@"
+	}
+	switch {
+	case strings.HasPrefix(a.path, "/"):
+		return "ssh://" + user + a.host + a.path
+	case strings.HasPrefix(a.path, "~"):
+		return "ssh://" + user + a.host + "/" + a.path
+	default:
+		return user + a.host + ":" + a.path
+	}
+}
+
+// sameServer says whether credentials for one address may be shown at the
+// other.
+func (a address) sameServer(b address) bool {
+	if a.scheme != b.scheme {
+		return false
+	}
+	if a.isHTTP() {
+		return sameOrigin(&url.URL{Scheme: a.scheme, Host: a.host}, &url.URL{Scheme: b.scheme, Host: b.host})
+	}
+	return strings.EqualFold(a.dialAddress(), b.dialAddress())
+}
+
 // isHTTP reports whether the server is spoken to over HTTP or HTTPS.
 func (a address) isHTTP() bool { return a.scheme == "http" || a.scheme == "https" }
 

@@ -192,7 +192,8 @@ func (m *Mirrors) settle(t target, g generation, in incoming, pack *spooled) (*S
 	if err := g.complete(commit, size); err != nil {
 		return nil, err
 	}
-	return newSnapshot(g, commit, m.limits.MaxFileBytes)
+	in.mirror.use(m.now())
+	return m.snapshot(t, g, commit)
 }
 
 // markTips marks every branch and tag, so that the next fetch brings only what

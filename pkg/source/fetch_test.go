@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func files(t testing.TB, s *Snapshot) map[string]string {
@@ -440,9 +441,35 @@ func TestPrune(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(m.dir, "not-ours"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Prune(reqs[1:2]); err != nil {
+	prune := func(want time.Duration) {
+		t.Helper()
+		if again, err := m.Prune(reqs[1:2]); err != nil || again != want {
+			t.Errorf("Prune: look again in %s, want %s: %v", again, want, err)
+		}
+	}
+	now := time.Now()
+	m.now = func() time.Time { return now }
+	for i := range reqs {
+		fetch(t, m, reqs[i], commits[i])
+	}
+	// Somebody may be reading what was opened a moment ago.
+	prune(keepUnused)
+	now = now.Add(keepUnused - time.Minute)
+	prune(time.Minute)
+	if _, err := m.Open(context.Background(), reqs[0], commits[0]); err != nil {
+		t.Errorf("a mirror that is in use was removed: %v", err)
+	}
+	now = now.Add(time.Minute)
+	prune(keepUnused - time.Minute)
+	if _, err := os.Stat(m.mirror(mustTarget(t, reqs[2]).key()).dir); !os.IsNotExist(err) {
+		t.Errorf("a mirror that nobody uses is kept: %v", err)
+	}
+	// Of what is on disk from an earlier process, nobody reads anything.
+	var err error
+	if m, err = NewMirrors(m.dir, Limits{}, quiet()); err != nil {
 		t.Fatal(err)
 	}
+	prune(0)
 	for i, wantKept := range []bool{false, true, false} {
 		_, err := m.Open(context.Background(), reqs[i], commits[i])
 		if kept := err == nil; kept != wantKept {

@@ -10,10 +10,7 @@ import (
 )
 
 // info describes a file. A commit records no times of files.
-type info struct {
-	tree *tree
-	node node
-}
+type info struct{ node node }
 
 func (i info) Name() string       { return i.node.name }
 func (i info) ModTime() time.Time { return time.Time{} }
@@ -25,7 +22,7 @@ func (i info) Size() int64 {
 	if i.node.isDir() || i.node.mode == filemode.Submodule {
 		return 0
 	}
-	return i.tree.objects.size(i.node)
+	return i.node.in.size(i.node)
 }
 
 func (i info) Mode() fs.FileMode {

@@ -4,8 +4,15 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
+	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/flotilla-gitops/flotilla/dev/gitserver"
 )
 
 // recorded is a server that says what it was told to.
@@ -78,6 +85,68 @@ func FuzzPack(f *testing.F) {
 			if left, _ := filepath.Glob(filepath.Join(g.dir, tempPrefix+"*")); len(left) > 0 {
 				t.Errorf("left over: %v", left)
 			}
+		}
+	})
+}
+
+// Whatever stands in a file of known hosts, a key that is not in it is refused.
+func FuzzKnownHosts(f *testing.F) {
+	const host = "git.example.test:22"
+	known, _ := newKey(f)
+	stranger, _ := newKey(f)
+	line := string(gitserver.KnownHosts(host, known.PublicKey()))
+	for _, seed := range []string{
+		line, "# nothing\n", "@cert-authority *.example.test " + line, "@revoked " + line, "* " + line, "|1|x|y " + line, "[git.example.test]:22,!x " + line,
+		strings.Repeat(line, 3), "git.example.test ssh-rsa\n", "\x00", line + "what is this",
+	} {
+		f.Add([]byte(seed))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		hosts, err := readKnownHosts(content, dir)
+		if left, _ := os.ReadDir(dir); len(left) > 0 {
+			t.Errorf("%d files are left over", len(left))
+		}
+		if err != nil {
+			return
+		}
+		hosts.HostKeyAlgorithms(host)
+		if hosts.HostKeyCallback()(host, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 22}, stranger.PublicKey()) == nil {
+			t.Error("a key that is in no line is accepted")
+		}
+	})
+}
+
+// Whatever the API for tokens answers, there is a token or an error.
+func FuzzReadToken(f *testing.F) {
+	f.Add(201, []byte(`{"token":"t","expires_at":"2026-01-01T00:00:00Z"}`))
+	f.Add(201, []byte(`{"token":1}`))
+	f.Add(403, []byte(`{"message":"no"}`))
+	f.Add(500, []byte(`<html>`))
+	f.Fuzz(func(t *testing.T, code int, body []byte) {
+		got, err := readToken(&http.Response{StatusCode: code, Status: strconv.Itoa(code), Body: io.NopCloser(bytes.NewReader(body))})
+		if (err == nil) != (got.token != "") || err == nil && code != http.StatusCreated {
+			t.Errorf("got %q, %v", got.token, err)
+		}
+	})
+}
+
+// Whatever an error says, it says nothing of the credentials.
+func FuzzClean(f *testing.F) {
+	const password, bearer = "canary-pa ss/word", "canary-bearer"
+	secrets := newRedactor(address{}, &Auth{Username: "ada", Password: password, BearerToken: bearer})
+	for _, seed := range []string{password, "https://ada:" + password + "@h", "Basic YWRhOmNhbmFyeS1wYSBzcy93b3Jk", "canary-pa+ss%2Fword", bearer + bearer, "\x00\xff" + bearer, "canary-canary-bearerbearer"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got := secrets.clean(text)
+		for _, secret := range []string{password, bearer, "YWRhOmNhbmFyeS1wYSBzcy93b3Jk", "canary-pa%20ss%2Fword"} {
+			if strings.Contains(got, secret) {
+				t.Errorf("%q shows %q", got, secret)
+			}
+		}
+		if len([]rune(got)) > maxMessage+1 || strings.ContainsAny(got, "\n\r\x1b") {
+			t.Errorf("%q is no line of bounded length", got)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -41,6 +42,7 @@ type mirror struct {
 	mu      sync.Mutex
 	current generation
 	swept   bool
+	used    time.Time // zero if not by this process
 }
 
 func newMirror(dir string) *mirror {
@@ -66,6 +68,18 @@ func (m *mirror) lock(ctx context.Context) error {
 }
 
 func (m *mirror) unlock() { <-m.busy }
+
+func (m *mirror) use(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used = now
+}
+
+func (m *mirror) lastUse() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
+}
 
 // history reports whether the mirror holds histories; see historySuffix.
 func (m *mirror) history() bool { return strings.HasSuffix(m.dir, historySuffix) }

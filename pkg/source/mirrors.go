@@ -23,6 +23,12 @@ const (
 	defaultTimeout        = 2 * time.Minute
 	maxHeadTimeout        = 30 * time.Second
 
+	// keepUnused is for how long after its last use a mirror stays that no
+	// request needs any more: longer than anybody reads from it, and long enough
+	// for charts, whose repositories no request is for, to be read again from it
+	// by a few commits in a row.
+	keepUnused = 15 * time.Minute
+
 	// historySuffix sets the mirror with whole histories apart from the one
 	// without: mixing them would need the server's help at every fetch.
 	historySuffix = "-history"
@@ -72,6 +78,7 @@ type Mirrors struct {
 	limits Limits
 	log    logrus.FieldLogger
 	pools  *transports
+	now    func() time.Time
 
 	listings *listings
 	gates    *gates
@@ -99,8 +106,8 @@ func NewMirrors(dir string, limits Limits, log logrus.FieldLogger) (*Mirrors, er
 	return &Mirrors{
 		dir:    dir,
 		limits: limits.withDefaults(),
-		log:    log,
-		pools:  newTransports(), listings: newListings(), gates: newGates(), tokens: newAppTokens(),
+		log:    log, now: time.Now,
+		pools: newTransports(), listings: newListings(), gates: newGates(), tokens: newAppTokens(),
 		mirrors: map[string]*mirror{},
 	}, nil
 }
@@ -153,8 +160,9 @@ func (m *Mirrors) open(t target, commit plumbing.Hash) (*Snapshot, bool) {
 		if !ok || !g.has(commit) {
 			continue
 		}
-		snapshot, err := newSnapshot(g, commit, m.limits.MaxFileBytes)
+		snapshot, err := m.snapshot(t, g, commit)
 		if err == nil {
+			m.mirror(name).use(m.now())
 			return snapshot, true
 		}
 		m.log.WithField("repository", t.addr.String()).WithError(err).Warn("Mirror is damaged, it will be fetched anew")
@@ -163,9 +171,10 @@ func (m *Mirrors) open(t target, commit plumbing.Hash) (*Snapshot, bool) {
 	return nil, false
 }
 
-// Prune removes the mirrors that no request in keep uses. A mirror that is
-// being written is left for the next time.
-func (m *Mirrors) Prune(keep []Request) error {
+// Prune removes the mirrors that no request in keep uses, and that nobody has
+// used for a while. It returns when to look again for the others, zero for
+// never. A mirror that is being written is left for the next time.
+func (m *Mirrors) Prune(keep []Request) (again time.Duration, err error) {
 	used := map[string]bool{}
 	for _, req := range keep {
 		if t, err := newTarget(req); err == nil {
@@ -174,15 +183,20 @@ func (m *Mirrors) Prune(keep []Request) error {
 	}
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
-		return fmt.Errorf("listing mirrors: %w", err)
+		return 0, fmt.Errorf("listing mirrors: %w", err)
 	}
 	var errs []error
 	for _, entry := range entries {
-		if mirrorName.MatchString(entry.Name()) && !used[entry.Name()] {
-			errs = append(errs, m.remove(entry.Name()))
+		if !mirrorName.MatchString(entry.Name()) || used[entry.Name()] {
+			continue
 		}
+		if left := m.mirror(entry.Name()).lastUse().Add(keepUnused).Sub(m.now()); left > 0 {
+			again = max(again, left)
+			continue
+		}
+		errs = append(errs, m.remove(entry.Name()))
 	}
-	return errors.Join(errs...)
+	return again, errors.Join(errs...)
 }
 
 func (m *Mirrors) remove(name string) error {

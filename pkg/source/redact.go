@@ -78,21 +78,27 @@ func (r *redactor) add(secret string) {
 // clean returns text on one line, without credentials and bounded in length.
 // Without a redactor there are no credentials.
 func (r *redactor) clean(text string) string {
-	if r != nil {
-		for _, secret := range r.secrets {
-			text = strings.ReplaceAll(text, secret, redacted)
-		}
-	}
-	text = userInfo.ReplaceAllString(text, "$1")
+	text = userInfo.ReplaceAllString(r.replace(text), "$1")
 	text = strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
 			return ' '
 		}
 		return c
 	}, strings.ToValidUTF8(text, "?"))
-	text = strings.Join(strings.Fields(text), " ")
+	// Once more: a credential that was broken into lines is whole again.
+	text = r.replace(strings.Join(strings.Fields(text), " "))
 	if runes := []rune(text); len(runes) > maxMessage {
 		text = string(runes[:maxMessage]) + "…"
+	}
+	return text
+}
+
+func (r *redactor) replace(text string) string {
+	if r == nil {
+		return text
+	}
+	for _, secret := range r.secrets {
+		text = strings.ReplaceAll(text, secret, redacted)
 	}
 	return text
 }

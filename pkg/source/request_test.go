@@ -159,6 +159,7 @@ func TestRedactor(t *testing.T) {
 		"pa ss/word and tok3n":              "[redacted] and [redacted]",
 		"pa+ss%2Fword pa%20ss%2Fword":       "[redacted] [redacted]",
 		"Authorization: Basic Ym9iOnRvazNu": "Authorization: Basic [redacted]",
+		"pa\n  ss/word":                     "[redacted]",
 		"https://x:y@h/r ssh://git@h":       "https://h/r ssh://h",
 		"line\none\x1b[31m\ttwo":            "line one [31m two",
 		"ada and bob are not secrets":       "ada and bob are not secrets",

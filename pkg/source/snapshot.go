@@ -31,8 +31,8 @@ type Snapshot struct {
 // files only when they are asked for.
 //
 // Symbolic links are followed as long as they stay inside the tree. A
-// submodule has mode [fs.ModeIrregular]: it is listed, but its content is in
-// another repository and is not read.
+// submodule has mode [fs.ModeIrregular] until it is brought in by the method
+// Enter(context, path), and is a folder from then on.
 func (s *Snapshot) Tree() fs.FS { return s.tree }
 
 func newSnapshot(g generation, commit plumbing.Hash, maxFile int64) (*Snapshot, error) {
@@ -41,11 +41,21 @@ func newSnapshot(g generation, commit plumbing.Hash, maxFile int64) (*Snapshot, 
 	if err != nil {
 		return nil, fmt.Errorf("reading commit %s: %w", commit, err)
 	}
-	root := node{name: ".", mode: filemode.Dir, hash: c.TreeHash}
+	root := node{name: ".", mode: filemode.Dir, hash: c.TreeHash, in: objects}
 	if _, err := objects.list(root); err != nil {
 		return nil, err
 	}
-	return &Snapshot{Commit: commit.String(), tree: &tree{objects: objects, root: root}}, nil
+	return &Snapshot{Commit: commit.String(), tree: &tree{root: root}}, nil
+}
+
+// snapshot is newSnapshot for a target, whose submodules can be had, too.
+func (m *Mirrors) snapshot(t target, g generation, commit plumbing.Hash) (*Snapshot, error) {
+	s, err := newSnapshot(g, commit, m.limits.MaxFileBytes)
+	if err != nil {
+		return nil, err
+	}
+	s.tree.modules = newModules(m, t.Request, s.tree.root)
+	return s, nil
 }
 
 // node is an entry of a directory.
@@ -53,6 +63,7 @@ type node struct {
 	name string
 	mode filemode.FileMode
 	hash plumbing.Hash
+	in   *objectReader
 }
 
 func (n node) isDir() bool  { return n.mode == filemode.Dir }
@@ -96,7 +107,7 @@ func (r *objectReader) list(dir node) ([]node, error) {
 			return nil, fmt.Errorf("reading a directory: it holds the invalid name %q", truncate(entry.Name))
 		}
 		seen[entry.Name] = true
-		nodes = append(nodes, node{name: entry.Name, mode: entry.Mode, hash: entry.Hash})
+		nodes = append(nodes, node{name: entry.Name, mode: entry.Mode, hash: entry.Hash, in: r})
 	}
 	// Git sorts directories as if their names ended in a slash; here names are names.
 	slices.SortFunc(nodes, func(a, b node) int { return strings.Compare(a.name, b.name) })

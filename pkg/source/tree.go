@@ -28,8 +28,9 @@ var (
 
 // tree is a commit's directory tree as a file system.
 type tree struct {
-	objects *objectReader
-	root    node
+	root node
+	// modules are its submodules; nil if there are none to be had.
+	modules *modules
 }
 
 var (
@@ -50,13 +51,13 @@ func (t *tree) Open(name string) (fs.File, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &openDir{info: info{tree: t, node: n}, entries: entries}, nil
+		return &openDir{info: info{n}, entries: entries}, nil
 	}
 	content, err := t.content(n)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return &openFile{info: info{tree: t, node: n}, Reader: bytes.NewReader(content)}, nil
+	return &openFile{info: info{n}, Reader: bytes.NewReader(content)}, nil
 }
 
 // ReadFile follows links.
@@ -96,7 +97,7 @@ func (t *tree) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return info{tree: t, node: n}, nil
+	return info{n}, nil
 }
 
 // ReadLink returns the text of a link as it is.
@@ -150,7 +151,7 @@ func (t *tree) walk(name string, follow bool) (found node, again string, err err
 		if !current.isDir() {
 			return node{}, "", fs.ErrNotExist
 		}
-		nodes, err := t.objects.list(current)
+		nodes, err := current.in.list(current)
 		if err != nil {
 			return node{}, "", err
 		}
@@ -158,6 +159,7 @@ func (t *tree) walk(name string, follow bool) (found node, again string, err err
 		if !ok {
 			return node{}, "", fs.ErrNotExist
 		}
+		next = t.modules.entered(next)
 		last := i == len(parts)-1
 		if next.isLink() && (!last || follow) {
 			text, err := t.link(next)
@@ -196,7 +198,7 @@ func (t *tree) link(n node) (string, error) {
 	if !n.isLink() {
 		return "", errNotLink
 	}
-	text, err := t.objects.file(n)
+	text, err := n.in.file(n)
 	if err != nil {
 		return "", err
 	}
@@ -213,7 +215,7 @@ func (t *tree) content(n node) ([]byte, error) {
 	case filemode.Submodule:
 		return nil, errNotAFile
 	default:
-		return t.objects.file(n)
+		return n.in.file(n)
 	}
 }
 
@@ -221,13 +223,13 @@ func (t *tree) entries(dir node) ([]fs.DirEntry, error) {
 	if !dir.isDir() {
 		return nil, errNotDir
 	}
-	nodes, err := t.objects.list(dir)
+	nodes, err := dir.in.list(dir)
 	if err != nil {
 		return nil, err
 	}
 	entries := make([]fs.DirEntry, 0, len(nodes))
 	for _, n := range nodes {
-		entries = append(entries, entry{info{tree: t, node: n}})
+		entries = append(entries, entry{info{t.modules.entered(n)}})
 	}
 	return entries, nil
 }

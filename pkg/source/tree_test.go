@@ -144,5 +144,5 @@ func hostileTree(t *testing.T, names ...string) *tree {
 		t.Fatal(err)
 	}
 	objects := &objectReader{store: store, condemn: func() {}, maxFile: 1000, dirs: map[plumbing.Hash][]node{}}
-	return &tree{objects: objects, root: node{name: ".", mode: filemode.Dir, hash: root}}
+	return &tree{root: node{name: ".", mode: filemode.Dir, hash: root, in: objects}}
 }

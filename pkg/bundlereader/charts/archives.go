@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/mikelolasagasti/xz"
 	"helm.sh/helm/v3/pkg/chart"
 	"sigs.k8s.io/yaml"
 )
@@ -27,6 +27,8 @@ const (
 	// maxDictionary bounds what a decompressor may take, in bytes.
 	maxDictionary = 64 << 20
 )
+
+var errTooManyFiles = fmt.Errorf("it holds more than %d files", maxUnpackedFiles)
 
 // unpacked is the content of an archive.
 type unpacked struct {
@@ -62,7 +64,7 @@ func decompress(data []byte) (io.ReadCloser, error) {
 	case starts("BZh"):
 		return io.NopCloser(bzip2.NewReader(source)), nil
 	case starts("\xfd7zXZ\x00"):
-		r, err := xz.ReaderConfig{DictCap: maxDictionary}.NewReader(source)
+		r, err := xz.NewReader(source, maxDictionary)
 		if err != nil {
 			return nil, err
 		}
@@ -104,6 +106,10 @@ func (u *unpacked) tar(stream io.Reader) error {
 }
 
 func (u *unpacked) zip(data []byte) error {
+	// The list of files is read as a whole, before there is anything to count.
+	if bytes.Count(data, []byte("PK\x01\x02")) > maxUnpackedFiles {
+		return errTooManyFiles
+	}
 	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return errors.New("the archive is damaged")
@@ -165,7 +171,7 @@ func (u *unpacked) place(name string) (string, error) {
 		return "", fmt.Errorf("it holds two files %q", clean)
 	}
 	if len(u.files)+len(u.links) >= maxUnpackedFiles {
-		return "", fmt.Errorf("it holds more than %d files", maxUnpackedFiles)
+		return "", errTooManyFiles
 	}
 	return clean, nil
 }

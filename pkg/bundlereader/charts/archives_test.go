@@ -7,9 +7,13 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
+	"hash/crc32"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -205,6 +209,49 @@ func TestManyFilesInAnArchive(t *testing.T) {
 	}
 }
 
+// wanting has an xz stream ask for a dictionary of almost 4 GiB.
+func wanting(stream []byte) []byte {
+	const header, dictionary = 12, 16 // of the first block: where it begins, and where it says how much memory it wants
+	stream = bytes.Clone(stream)
+	end := header + (int(stream[header])+1)*4 - crc32.Size
+	stream[dictionary] = 40
+	binary.LittleEndian.PutUint32(stream[end:], crc32.ChecksumIEEE(stream[header:end]))
+	return stream
+}
+
+// What is small on the wire gets no memory for asking.
+func TestArchivesThatWantMuchMemory(t *testing.T) {
+	plain := tarOf(t, []tar.Header{{Name: "web/Chart.yaml"}}, func(string) []byte { return []byte("name: web\n") })
+	packed := repacked(t, plain, xzOf)
+	list := &bytes.Buffer{}
+	names := zip.NewWriter(list)
+	for i := range maxUnpackedFiles + 1 {
+		if _, err := names.Create(hexDigest(binary.BigEndian.AppendUint32(nil, uint32(i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := names.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"xz": wanting(packed), "a second stream of xz": append(bytes.Clone(packed), wanting(packed)...), "a list of files": list.Bytes(),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if u, err := unpackAny(data, maxUnpackedBytes); err == nil && !strings.Contains(name, "second") {
+			t.Errorf("%s: it is unpacked: %d files", name, len(u.files))
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 2*maxDictionary {
+			t.Errorf("%s: it takes %d MiB", name, took>>20)
+		}
+	}
+}
+
+// bzip2Bomb is an archive of 117 bytes with one file of 8 MiB.
+const bzip2Bomb = "QlpoOTFBWSZTWfo9Ka4BAWZfoMiAQAHlAAgAEAByRh6gEAAACCAAdQlNIgaNNA0NAVKiYTBAYTynvGskkIAs7EEQBlvpjO+GCCDAACBd8ZxGihjZ8U0EpQdJUeNEWlWtuuup" +
+	"TelK18AiAP4u5IpwoSH0elNc"
+
 // The fuzzed bytes are an archive: it unpacks to files inside, or is refused.
 func FuzzUnpack(f *testing.F) {
 	chart := map[string]string{"web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n"}
@@ -214,6 +261,12 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(repacked(f, plain, xzOf))
 	f.Add(repacked(f, plain, zstdOf))
 	f.Add(repacked(f, plain, gzipOf))
+	f.Add(wanting(repacked(f, plain, xzOf)))
+	bzipped, err := base64.StdEncoding.DecodeString(bzip2Bomb)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(bzipped)
 	f.Add([]byte("BZh9"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		u, err := unpackAny(data, 1<<20)

@@ -35,8 +35,9 @@ type Mirrors interface {
 	Fetch(ctx context.Context, r source.Request) (*source.Snapshot, error)
 	// Open returns a commit that was fetched before, without a network.
 	Open(ctx context.Context, r source.Request, commit string) (*source.Snapshot, error)
-	// Prune removes from disk what no request in keep uses.
-	Prune(keep []source.Request) error
+	// Prune removes from disk what no request in keep uses, and nobody reads. It
+	// returns when to look again.
+	Prune(keep []source.Request) (again time.Duration, err error)
 }
 
 // Inputs reads objects of one kind that users write, by name, and tells which

@@ -42,8 +42,9 @@ func (c *controller) pruneMirrors(context.Context, kube.Key) (time.Duration, err
 	if !looked {
 		return 0, nil // The last one to be looked at asks again.
 	}
-	if err := c.Mirrors.Prune(keep); err != nil {
+	again, err := c.Mirrors.Prune(keep)
+	if err != nil {
 		return 0, fmt.Errorf("removing mirrors that nobody uses: %w", err)
 	}
-	return 0, nil
+	return again, nil
 }
