@@ -2,9 +2,12 @@ package gitrepos
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -47,6 +50,8 @@ func chartServer(t *testing.T, withTLS bool) *chartserver.Repository {
 // registry is a private registry with the chart "web" in charts/web.
 func registry(t *testing.T) *chartserver.Registry {
 	t.Helper()
+	logrus.SetOutput(io.Discard) // The registry tells the world of every request.
+	t.Cleanup(func() { logrus.SetOutput(os.Stderr) })
 	server, err := chartserver.StartRegistry(chartserver.Options{Username: canaryUser, Password: canaryPassword, TLS: true, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,9 @@ func TestSubmodules(t *testing.T) {
 		t.Errorf("files (-want +got)\n%s", diff)
 	}
 	// Another commit with the same submodule needs no server for it.
-	next := app.commit(map[string]string{"top.yaml": "new"})
+	app.write(map[string]string{"top.yaml": "new"})
+	git(t, app.work, "add", "top.yaml")
+	next := app.link(nil, nil)
 	packs = s.packs.Load()
 	again := treeOf(t, m, Request{URL: app.url}, next)
 	enter(t, again, "again/vendor/deep")

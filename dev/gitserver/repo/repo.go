@@ -60,6 +60,8 @@ type Change struct {
 	Tree fs.FS
 	// Write gives files new content, by path.
 	Write map[string]string
+	// Submodules puts commits of other repositories at paths. Where they are is for .gitmodules to say.
+	Submodules map[string]string
 	// Remove takes away files or folders.
 	Remove []string
 }
@@ -118,6 +120,9 @@ func (c Change) writeFiles(stream *bytes.Buffer) error {
 	for _, path := range slices.Sorted(maps.Keys(c.Write)) {
 		fmt.Fprintf(stream, "M 100644 inline %s\n", quote(path))
 		writeData(stream, []byte(c.Write[path]))
+	}
+	for _, path := range slices.Sorted(maps.Keys(c.Submodules)) {
+		fmt.Fprintf(stream, "M 160000 %s %s\n", c.Submodules[path], quote(path))
 	}
 	stream.WriteString("done\n")
 	return nil

@@ -170,3 +170,12 @@ func TestErrorsSayWhatGitSaid(t *testing.T) {
 		t.Error("a folder's name was taken for an option")
 	}
 }
+
+func TestSubmodules(t *testing.T) {
+	r := newRepository(t)
+	other := commit(t, r, repo.Change{Branch: "other", Write: map[string]string{"a": "1"}})
+	head := commit(t, r, repo.Change{Submodules: map[string]string{"lib/other": other}})
+	if got, want := show(t, r, "ls-tree", "-r", head), "160000 commit "+other+"\tlib/other"; strings.TrimSpace(got) != want {
+		t.Errorf("the tree is %q, want %q", got, want)
+	}
+}
