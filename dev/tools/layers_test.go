@@ -25,8 +25,9 @@ const everything = 6
 // layers and itself, with all that is below its folder; never a unit of its own layer.
 // A folder with units below it is itself only the package there.
 var layers = map[string]int{
-	"pkg/apis":  0,
-	"pkg/names": 0,
+	"pkg/apis":      0,
+	"pkg/names":     0,
+	"pkg/transport": 0,
 
 	"pkg/bundle":    1,
 	"pkg/bundleset": 1,

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 const maxAddress = 2048
@@ -110,7 +112,7 @@ func (a address) sameServer(b address) bool {
 		return false
 	}
 	if a.isHTTP() {
-		return sameOrigin(&url.URL{Scheme: a.scheme, Host: a.host}, &url.URL{Scheme: b.scheme, Host: b.host})
+		return transport.SameOrigin(&url.URL{Scheme: a.scheme, Host: a.host}, &url.URL{Scheme: b.scheme, Host: b.host})
 	}
 	return strings.EqualFold(a.dialAddress(), b.dialAddress())
 }

@@ -112,7 +112,7 @@ func (m *Mirrors) askForToken(ctx context.Context, t target, base *url.URL) (iss
 		return issued{}, &refusal{reason: Invalid, text: "the private key " + err.Error(), hint: "correct github_app_private_key of the client Secret"}
 	}
 	t.secrets.add(proof)
-	pool, err := m.pools.get(t.Request)
+	pool, err := m.pool(t.Request)
 	if err != nil {
 		return issued{}, err
 	}

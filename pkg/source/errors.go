@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/skeema/knownhosts"
+
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 // Reason says in one word why a repository could not be read. It is meant for
@@ -141,10 +143,13 @@ func usualHint(reason Reason) string {
 // up wrapped in network errors, and a certificate error wrapped in both.
 func classify(err error) Reason {
 	var refused *refusal
+	var linkLocal *transport.LinkLocalError
 	var netErr net.Error
 	switch {
 	case errors.As(err, &refused):
 		return refused.reason
+	case errors.As(err, &linkLocal):
+		return Invalid
 	case errors.Is(err, errTooLarge):
 		return TooLarge
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 // A host that cannot be reached, or that says it has too much to do, is left
@@ -89,6 +91,7 @@ func (b *busyError) Unwrap() error { return &b.refusal }
 func hostFailure(err error) (after time.Duration, ofHost bool) {
 	var busy *busyError
 	var refused *refusal
+	var linkLocal *transport.LinkLocalError
 	var op *net.OpError
 	var dns *net.DNSError
 	switch {
@@ -96,7 +99,7 @@ func hostFailure(err error) (after time.Duration, ofHost bool) {
 		return 0, false
 	case errors.As(err, &busy):
 		return busy.after, true
-	case errors.As(err, &refused):
+	case errors.As(err, &refused), errors.As(err, &linkLocal):
 		return 0, false
 	case errors.As(err, &dns):
 		return 0, true

@@ -3,22 +3,16 @@ package source
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
+
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 const (
@@ -26,71 +20,18 @@ const (
 	infoRefs   = "/info/refs"
 	userAgent  = "git/2.0 (flotilla)"
 
-	dialTimeout   = 10 * time.Second
 	headerTimeout = 60 * time.Second
-	maxRedirects  = 5
 	// maxErrorBody is how much of an error page is read, in bytes.
 	maxErrorBody = 4 << 10
 )
 
-// transports keeps one connection pool per TLS configuration.
-type transports struct {
-	mu    sync.Mutex
-	pools map[[sha256.Size]byte]*http.Transport
-}
-
-func newTransports() *transports {
-	return &transports{pools: map[[sha256.Size]byte]*http.Transport{}}
-}
-
-func (p *transports) get(req Request) (*http.Transport, error) {
-	insecure := byte(0)
-	if req.InsecureSkipTLSVerify {
-		insecure = 1
+// pool returns the connections for a request.
+func (m *Mirrors) pool(req Request) (*http.Transport, error) {
+	pool, err := m.pools.Get(transport.Trust{CA: req.CABundle, Insecure: req.InsecureSkipTLSVerify})
+	if err != nil {
+		return nil, &refusal{reason: TLS, hint: "caBundle must hold PEM certificates", text: "the CA bundle holds no certificate"}
 	}
-	key := sha256.Sum256(append([]byte{insecure}, req.CABundle...))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if pool, ok := p.pools[key]; ok {
-		return pool, nil
-	}
-	config := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: req.InsecureSkipTLSVerify, // #nosec G402 -- the user's explicit choice
-	}
-	if len(req.CABundle) > 0 {
-		roots, err := x509.SystemCertPool()
-		if err != nil {
-			roots = x509.NewCertPool()
-		}
-		if !roots.AppendCertsFromPEM(req.CABundle) {
-			return nil, &refusal{reason: TLS, hint: "caBundle must hold PEM certificates", text: "the CA bundle holds no certificate"}
-		}
-		config.RootCAs = roots
-	}
-	pool := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}).DialContext,
-		TLSClientConfig:       config,
-		TLSHandshakeTimeout:   dialTimeout,
-		ResponseHeaderTimeout: headerTimeout,
-		ExpectContinueTimeout: time.Second,
-		IdleConnTimeout:       90 * time.Second,
-		MaxIdleConnsPerHost:   4,
-		ForceAttemptHTTP2:     true,
-	}
-	p.pools[key] = pool
 	return pool, nil
-}
-
-// refuseLinkLocal keeps addresses that tenants write away from the metadata
-// services of clouds. No repository is served there.
-func refuseLinkLocal(_, at string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(at)
-	if err == nil && to.Addr().Unmap().IsLinkLocalUnicast() {
-		return &refusal{reason: Invalid, text: "the address " + to.Addr().String() + " is link-local, which is refused"}
-	}
-	return nil
 }
 
 // httpRemote speaks the smart HTTP protocol.
@@ -125,46 +66,12 @@ func (r *httpRemote) basic(user, password string) {
 	r.hint = "check the user name and password of the client Secret"
 }
 
-// checkRedirect lets the first request be sent on, as git does, but never
-// takes the credentials along to another origin, nor anything out of TLS.
+// checkRedirect lets the first request be sent on, as git does.
 func (r *httpRemote) checkRedirect(req *http.Request, via []*http.Request) error {
-	last := via[len(via)-1].URL
-	switch {
-	case req.Method != http.MethodGet:
+	if req.Method != http.MethodGet {
 		return errors.New("the server redirects a request that must not be redirected")
-	case len(via) >= maxRedirects:
-		return errors.New("the server redirects too often")
-	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || last.Scheme == "https"):
-		return fmt.Errorf("the server redirects from %s to %s", last.Scheme, req.URL.Scheme)
 	}
-	// Once away from home, the credentials stay behind, wherever the way leads.
-	away := func(hop *http.Request) bool { return !sameOrigin(r.origin, hop.URL) }
-	if away(req) || slices.ContainsFunc(via, away) {
-		req.Header.Del("Authorization")
-		req.URL.User = nil
-	}
-	return nil
-}
-
-// sameOrigin reports whether credentials for a may be sent to b: the same host
-// and port, or the same host moved from HTTP to HTTPS on the default ports.
-func sameOrigin(a, b *url.URL) bool {
-	if strings.EqualFold(a.Scheme, b.Scheme) {
-		return strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
-	}
-	return a.Scheme == "http" && b.Scheme == "https" && strings.EqualFold(a.Hostname(), b.Hostname()) &&
-		port(a) == "80" && port(b) == "443"
-}
-
-func port(u *url.URL) string {
-	switch {
-	case u.Port() != "":
-		return u.Port()
-	case u.Scheme == "https":
-		return "443"
-	default:
-		return "80"
-	}
+	return transport.CheckRedirect(r.origin, req, via)
 }
 
 func (r *httpRemote) refs(ctx context.Context) (io.ReadCloser, error) {
@@ -208,7 +115,7 @@ func (r *httpRemote) do(ctx context.Context, method string, u *url.URL, body []b
 		req.Header.Set("Accept", "application/x-"+uploadPack+"-result")
 	}
 	hint := ""
-	if r.proof != "" && sameOrigin(r.origin, u) {
+	if r.proof != "" && transport.SameOrigin(r.origin, u) {
 		hint = r.hint
 		req.Header.Set("Authorization", r.proof)
 	}

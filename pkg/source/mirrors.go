@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/sirupsen/logrus"
+
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 const (
@@ -77,7 +79,7 @@ type Mirrors struct {
 	dir    string
 	limits Limits
 	log    logrus.FieldLogger
-	pools  *transports
+	pools  *transport.Pools
 	now    func() time.Time
 
 	listings *listings
@@ -107,7 +109,7 @@ func NewMirrors(dir string, limits Limits, log logrus.FieldLogger) (*Mirrors, er
 		dir:    dir,
 		limits: limits.withDefaults(),
 		log:    log, now: time.Now,
-		pools: newTransports(), listings: newListings(), gates: newGates(), tokens: newAppTokens(),
+		pools: transport.NewPools(headerTimeout), listings: newListings(), gates: newGates(), tokens: newAppTokens(),
 		mirrors: map[string]*mirror{},
 	}, nil
 }
@@ -249,7 +251,7 @@ func (m *Mirrors) dial(ctx context.Context, t target) (remote, error) {
 	if !t.addr.isHTTP() {
 		return dialSSH(ctx, t, m.dir)
 	}
-	pool, err := m.pools.get(t.Request)
+	pool, err := m.pool(t.Request)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/net/proxy"
+
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 const (
@@ -42,7 +44,7 @@ func dialSSH(ctx context.Context, t target, dir string) (*sshRemote, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+	dialCtx, cancel := context.WithTimeout(ctx, transport.DialTimeout)
 	defer cancel()
 	conn, err := proxy.Dial(dialCtx, "tcp", t.addr.dialAddress())
 	if err != nil {

@@ -10,8 +10,6 @@ import (
 	"net/url"
 )
 
-const maxRedirects = 5
-
 // unreachableError means that no answer came, so that nothing is known.
 type unreachableError struct{ err error }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 // identity is how to be let in where one chart is.
@@ -46,7 +47,7 @@ func (i identity) at(address string) *bundlereader.ChartAuth {
 func beneath(folder, address string) bool {
 	a, err1 := url.Parse(folder)
 	b, err2 := url.Parse(address)
-	return err1 == nil && err2 == nil && sameOrigin(a, b) &&
+	return err1 == nil && err2 == nil && transport.SameOrigin(a, b) &&
 		strings.HasPrefix(b.Path, strings.TrimSuffix(a.Path, "/")+"/") && !strings.Contains(b.Path, "/../")
 }
 

@@ -110,7 +110,7 @@ func TestPrivateRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) { wantError(t, newSource(t), tc.ref, "oci://", tc.says) })
 	}
 	trusting := newSource(t)
-	trusting.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pki.Pool(server.CA()), MinVersion: tls.VersionTLS12}}
+	trustIn(t, trusting, pki.Pool(server.CA()))
 	wantError(t, trusting, web, "it wants credentials; name a Secret")
 	wantError(t, trusting, with(authFor(t, "oci://example\\.test", nil)), "which were not sent, because spec.helmRepoURLRegex")
 	if got := version(t, newSource(t), with(authFor(t, all, func(a *bundlereader.ChartAuth) { a.InsecureSkipVerify = true }))); got != "1.0.0" {

@@ -4,19 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 const (
 	// downloadTimeout bounds one download, fetchTimeout all that one chart takes.
 	downloadTimeout = 30 * time.Second
 	fetchTimeout    = 50 * time.Second
-	dialTimeout     = 10 * time.Second
 	headerTimeout   = 20 * time.Second
 
 	maxArchiveBytes = 20 << 20
@@ -28,8 +27,7 @@ const (
 // Source fetches charts. It is safe for concurrent use; a chart that is asked
 // for several times at once is fetched once.
 type Source struct {
-	client       *http.Client
-	clients      clients
+	pools        *transport.Pools
 	repositories Repositories
 	cache        *cache
 	indexes      *indexes
@@ -45,7 +43,7 @@ func New(dir string, repositories Repositories) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{client: newClient(nil), repositories: repositories, cache: c, indexes: newIndexes(time.Now)}, nil
+	return &Source{pools: transport.NewPools(headerTimeout), repositories: repositories, cache: c, indexes: newIndexes(time.Now)}, nil
 }
 
 // Fetch returns the files of a chart; paths begin with the chart's name.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/dev/chartserver"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
+	"github.com/flotilla-gitops/flotilla/pkg/transport"
 )
 
 type ref = bundlereader.ChartRef
@@ -304,6 +306,23 @@ func TestServerThatMisbehaves(t *testing.T) {
 	}
 }
 
+// trust has a source trust a certificate as if the system did.
+func trust(t *testing.T, s *Source, certificate *x509.Certificate) {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	trustIn(t, s, roots)
+}
+
+func trustIn(t *testing.T, s *Source, roots *x509.CertPool) {
+	t.Helper()
+	pool, err := s.pools.Get(transport.Trust{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.TLSClientConfig.RootCAs = roots
+}
+
 func TestRedirectOutOfTLS(t *testing.T) {
 	plain := newServer(t)
 	plain.serve("/web.tgz", web(t, "1.0.0"))
@@ -313,7 +332,7 @@ func TestRedirectOutOfTLS(t *testing.T) {
 	t.Cleanup(secure.Close)
 	source := newSource(t)
 	wantError(t, source, ref{Chart: secure.URL + "/web.tgz"}, "certificate")
-	source.client.Transport = secure.Client().Transport
+	trust(t, source, secure.Certificate())
 	wantError(t, source, ref{Chart: secure.URL + "/web.tgz"}, "redirects from https to http")
 }
 
@@ -650,7 +669,7 @@ func TestRegistry(t *testing.T) {
 	t.Cleanup(server.Close)
 	host := strings.TrimPrefix(server.URL, "https://")
 	source := newSource(t)
-	source.client.Transport = server.Client().Transport
+	trust(t, source, server.Certificate())
 
 	for _, tc := range []struct {
 		ref  ref
