@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/flotilla-gitops/flotilla/dev/gitserver"
+	"github.com/flotilla-gitops/flotilla/dev/gitserver/gittest"
 	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader/charts"
@@ -23,29 +23,12 @@ import (
 // real git server, and a private repository wants credentials that are meant
 // for it.
 func TestChartsInGitRepositories(t *testing.T) {
-	dir := t.TempDir()
-	r, err := repo.Init(t.Context(), filepath.Join(dir, "charts.git"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := gitserver.Start(gitserver.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Errorf("closing git server: %v", err)
-		}
-	})
+	r := gittest.New(t, gitserver.Options{})
 	push := func(branch, version string) string {
-		commit, err := r.Commit(t.Context(), repo.Change{Branch: branch, Write: map[string]string{
+		return r.Push(t, repo.Change{Branch: branch, Write: map[string]string{
 			"charts/web/Chart.yaml":       "apiVersion: v2\nname: web\nversion: " + version + "\n",
 			"charts/web/templates/a.yaml": "a: 1\n", "charts/web/.helmignore": "x\n", "README.md": "x\n",
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return commit
 	}
 	first := push("", "1.0.0")
 	if err := r.Tag(t.Context(), "v1", first); err != nil {
@@ -63,7 +46,7 @@ func TestChartsInGitRepositories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := "git::" + server.URL() + "/charts.git//charts/web"
+	base := "git::" + r.URL + "//charts/web"
 	for address, want := range map[string]string{
 		base: "2.0.0", base + "?ref=main": "2.0.0", base + "?ref=next": "3.0.0", base + "?ref=v1&depth=1": "1.0.0", base + "?ref=" + first: "1.0.0",
 	} {
@@ -82,7 +65,7 @@ func TestChartsInGitRepositories(t *testing.T) {
 	fails := func(address string, auth *bundlereader.ChartAuth, says string) {
 		t.Helper()
 		_, err := fetcher.Fetch(context.Background(), bundlereader.ChartRef{Chart: address, Auth: auth})
-		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), server.URL()) || strings.Contains(err.Error(), "canary") {
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), r.URL) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v, want %q", address, err, says)
 		}
 	}
@@ -90,9 +73,7 @@ func TestChartsInGitRepositories(t *testing.T) {
 	fails(strings.Replace(base, "charts/web", "charts/db", 1), nil, "there is no folder charts/db")
 	fails(strings.Replace(base, "//charts/web", "", 1), nil, "holds no Chart.yaml at its top")
 
-	if err := gitserver.Configure(r.Dir(), gitserver.Behaviour{Username: "canary-user", Password: "canary-password"}); err != nil {
-		t.Fatal(err)
-	}
+	r.Serve(t, gitserver.Behaviour{Username: "canary-user", Password: "canary-password"})
 	auth := func(pattern, password string) *bundlereader.ChartAuth {
 		allowed, err := bundlereader.NewAddresses(pattern)
 		if err != nil {
@@ -101,9 +82,9 @@ func TestChartsInGitRepositories(t *testing.T) {
 		return &bundlereader.ChartAuth{Username: "canary-user", Password: password, Allowed: allowed}
 	}
 	fails(base, nil, "401")
-	fails(base, auth(server.URL(), "canary-wrong"), "401")
+	fails(base, auth(r.URL, "canary-wrong"), "401")
 	fails(base, auth("https://example\\.test", "canary-password"), "no credentials were sent")
-	if _, err := fetcher.Fetch(context.Background(), bundlereader.ChartRef{Chart: base, Auth: auth(server.URL(), "canary-password")}); err != nil {
+	if _, err := fetcher.Fetch(context.Background(), bundlereader.ChartRef{Chart: base, Auth: auth(r.URL, "canary-password")}); err != nil {
 		t.Errorf("with the right credentials: %v", err)
 	}
 	fails(base, nil, "401")
