@@ -65,6 +65,11 @@ func Render(name string, values map[string]any) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
+	return renderChart(loaded, values)
+}
+
+func renderChart(loaded *chart.Chart, values map[string]any) (Rendered, error) {
+	name := loaded.Name()
 	install := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
 	install.DryRun, install.ClientOnly, install.Replace, install.IncludeCRDs = true, true, true, true
 	install.ReleaseName, install.Namespace = name, names.NamespaceSystem

@@ -3,11 +3,15 @@ package charts
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
 	appsv1 "k8s.io/api/apps/v1"
@@ -56,9 +60,14 @@ func matrix() map[string]map[string]values {
 				"apiServer": values{"url": "https://hub:6443", "caBundle": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"},
 				"metrics":   values{"serviceMonitor": values{"enabled": true}, "rules": values{"enabled": true}, "dashboard": values{"enabled": true}},
 				"replicas":  3, "debugEndpoints": true, "registration": values{"maxTokenTTL": "24h", "ignoreLabels": true},
+				"webhooks": values{
+					"unsigned": true, "from": []any{values{"namespaceSelector": values{}}},
+					"service": values{"type": "LoadBalancer", "port": 8443, "annotations": values{"a": "b"}},
+					"ingress": values{"enabled": true, "className": "nginx", "annotations": values{"c": "d"}, "host": "hooks.example.com", "path": "/git", "tlsSecret": "tls"},
+				},
 			}),
 			"alone": {"replicas": 1, "crds": values{"enabled": false}, "workspaces": []any{}, "networkPolicy": values{"enabled": false},
-				"admissionPolicy": values{"enabled": false}, "resources": values{"limits": values{"memory": nil}}},
+				"webhooks": values{"enabled": false}, "admissionPolicy": values{"enabled": false}, "resources": values{"limits": values{"memory": nil}}},
 		},
 		Agent: {
 			"defaults":   joining(nil),
@@ -76,12 +85,16 @@ func TestLint(t *testing.T) {
 			t.Fatal(err)
 		}
 		for which, vals := range cases {
-			result := lint.AllWithKubeVersion(dir, vals, names.NamespaceSystem, nil)
-			for _, message := range result.Messages {
-				if message.Severity > support.InfoSev {
-					t.Errorf("%s, %s: %s", name, which, message)
-				}
-			}
+			lintChart(t, name+", "+which, dir, vals)
+		}
+	}
+}
+
+func lintChart(t *testing.T, where, dir string, vals values) {
+	t.Helper()
+	for _, message := range lint.AllWithKubeVersion(dir, vals, names.NamespaceSystem, nil).Messages {
+		if message.Severity > support.InfoSev {
+			t.Errorf("%s: %s", where, message)
 		}
 	}
 }
@@ -185,6 +198,9 @@ func TestSchemaRefusesWrongValues(t *testing.T) {
 			"not a digest":       {"image": values{"digest": "sha256:x"}},
 			"not a quantity":     {"resources": values{"limits": values{"memory": "much"}}},
 			"runbooks elsewhere": {"runbookURL": "runbooks"},
+			"ingress for no one": {"webhooks": values{"ingress": values{"enabled": true}}},
+			"not a host":         {"webhooks": values{"ingress": values{"enabled": true, "host": "https://hooks.example.com"}}},
+			"not a service type": {"webhooks": values{"service": values{"type": "ExternalName"}}},
 		},
 		Agent: {
 			"nothing":       {},
@@ -227,6 +243,71 @@ func TestSchemaKnowsEveryValue(t *testing.T) {
 				t.Errorf("%s: value %s is not in the schema", name, key)
 			}
 		}
+	}
+}
+
+// The folder of the chart, alone, packed or not, has everything, the definitions included.
+func TestPackedChartIsWhole(t *testing.T) {
+	dir, err := Dir(Manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := filepath.Join(t.TempDir(), Manager)
+	if err := os.CopyFS(alone, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	lintChart(t, "alone", alone, nil)
+	folder, err := loader.LoadDir(alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := chartutil.Save(folder, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := loader.LoadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := kinds(render(t, Manager, nil).Objects)
+	if want["CustomResourceDefinition"] == 0 {
+		t.Fatal("there are no definitions")
+	}
+	rendered, err := renderChart(packed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kinds(rendered.Objects); !maps.Equal(got, want) {
+		t.Errorf("the archive holds %v, want %v", got, want)
+	}
+}
+
+func kinds(objects []*unstructured.Unstructured) map[string]int {
+	count := map[string]int{}
+	for _, object := range objects {
+		count[object.GetKind()]++
+	}
+	return count
+}
+
+// What the Service of webhooks sends to is a port of the manager that the NetworkPolicy leaves open; without webhooks none is.
+func TestWebhooksReachTheManager(t *testing.T) {
+	objects := render(t, Manager, values{"webhooks": values{"ingress": values{"enabled": true, "host": "hooks.example.com"}}}).Objects
+	service, ingress := find(t, objects, "Service", "flotilla-webhooks"), find(t, objects, "Ingress", "flotilla-webhooks")
+	port := service.Object["spec"].(values)["ports"].([]any)[0].(values)
+	if policy := fmt.Sprint(find(t, objects, "NetworkPolicy", "flotilla-manager").Object); !strings.Contains(policy, "port:"+fmt.Sprint(port["targetPort"])) {
+		t.Errorf("%v is not open in %s", port["targetPort"], policy)
+	}
+	if backend := fmt.Sprintf("service:map[name:%s port:map[name:%s]]", service.GetName(), port["name"]); !strings.Contains(fmt.Sprint(ingress.Object), backend) {
+		t.Errorf("the Ingress has no %s: %v", backend, ingress.Object)
+	}
+	container := func(vals values) corev1.Container { return deploymentsOf(t, Manager, vals)[0].Spec.Template.Spec.Containers[0] }
+	on, off := container(nil), container(values{"webhooks": values{"enabled": false}})
+	if !slices.ContainsFunc(on.Ports, func(p corev1.ContainerPort) bool { return p.Name == port["targetPort"] && p.ContainerPort == 8081 }) {
+		t.Errorf("ports %v", on.Ports)
+	}
+	if !slices.Contains(on.Args, "--webhook-address=:8081") || !slices.Contains(off.Args, "--webhook-address=") || len(off.Ports) != 1 {
+		t.Errorf("with webhooks %v, without %v %v", on.Args, off.Args, off.Ports)
 	}
 }
 

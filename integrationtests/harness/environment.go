@@ -30,6 +30,8 @@ type Options struct {
 	// Manager runs one manager for all tests of the package, so that they can run in parallel. Its log is in the environment's
 	// folder.
 	Manager bool
+	// Bare leaves the CRDs to the test.
+	Bare bool
 }
 
 // Environment is a real control plane with Flotilla's CRDs, and what a test needs to act on it.
@@ -119,6 +121,9 @@ func Start(ctx context.Context, options Options) (*Environment, error) {
 }
 
 func (e *Environment) prepare(ctx context.Context, options Options) error {
+	if options.Bare {
+		return nil
+	}
 	if err := InstallCRDs(ctx, e.Config); err != nil {
 		return err
 	}
