@@ -41,6 +41,8 @@ type GitRepoFacts struct {
 	// PolledAt when; empty until it does.
 	PolledCommit string
 	PolledAt     metav1.Time
+	// Webhook says why no webhook can be verified.
+	Webhook *Problem
 	// Refused says why the GitRepo is not acted on at all.
 	Refused *Problem
 	// Fetch is what failed when the repository was asked; FetchStalled says
@@ -87,6 +89,9 @@ func (f GitRepoFacts) status(parts repoParts) fleet.GitRepoStatus {
 	}
 	w := writer{&status.Conditions, f.Generation, f.Now}
 	f.setInput(w)
+	if f.Known || f.Webhook != nil {
+		f.setWebhook(&status.Conditions)
+	}
 	p := f.progress(sum)
 	if f.Known || p.stalled {
 		w.progress(p)
@@ -95,6 +100,16 @@ func (f GitRepoFacts) status(parts repoParts) fleet.GitRepoStatus {
 	status.Display = f.display(sum, p)
 	setRemoving(w, parts.removing)
 	return status
+}
+
+func (f GitRepoFacts) setWebhook(conditions *[]fleet.Condition) {
+	if f.Webhook == nil {
+		Remove(conditions, fleet.ConditionWebhookSecret)
+		return
+	}
+	Set(conditions, fleet.Condition{
+		Type: fleet.ConditionWebhookSecret, Status: metav1.ConditionFalse, Reason: f.Webhook.Reason, Message: f.Webhook.Message,
+	}, f.Now)
 }
 
 // recount adds up all deployments and bundles.

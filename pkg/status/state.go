@@ -122,7 +122,18 @@ func Worst(a, b fleet.BundleState) fleet.BundleState {
 
 // DeploymentMessage returns what the agent says is wrong with the deployment.
 func DeploymentMessage(bd *fleet.BundleDeployment) string {
-	for _, kind := range []string{fleet.ConditionDeployed, fleet.ConditionMonitored} {
+	return complaint(bd, fleet.ConditionDeployed, fleet.ConditionMonitored)
+}
+
+// DeploymentTrouble returns what an agent says of a deployment that is not
+// ready, what is not ready included.
+func DeploymentTrouble(bd *fleet.BundleDeployment) string {
+	return complaint(bd, fleet.ConditionDeployed, fleet.ConditionReady, fleet.ConditionMonitored)
+}
+
+// complaint returns the message of the first of the conditions that is False.
+func complaint(bd *fleet.BundleDeployment, kinds ...string) string {
+	for _, kind := range kinds {
 		if c := Get(bd.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
 			return clean(c.Message, maxItem)
 		}

@@ -212,3 +212,27 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestCheck(t *testing.T) {
+	for name, tt := range map[string]struct {
+		data map[string]string
+		says string
+	}{
+		"one host":           {map[string]string{"gitlab": "s"}, ""},
+		"several hosts":      {map[string]string{"gitlab": "s", "azure-username": "u", "azure-password": "p"}, ""},
+		"nothing":            {nil, "none of the keys"},
+		"another host":       {map[string]string{"sourcehut": "s"}, "none of the keys"},
+		"an empty key":       {map[string]string{"github": "\n", "gitlab": "s"}, `under the key "github"`},
+		"half of azure":      {map[string]string{"azure-username": "u"}, "belong together"},
+		"the other half":     {map[string]string{"azure-password": "u", "github": "s"}, "belong together"},
+		"keys in other case": {map[string]string{"GitHub": "s"}, "none of the keys"},
+	} {
+		data := map[string][]byte{}
+		for key, value := range tt.data {
+			data[key] = []byte(value)
+		}
+		if err := Check(data); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

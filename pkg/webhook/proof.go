@@ -22,6 +22,32 @@ const (
 	keyAzurePassword   = "azure-password"
 )
 
+// Check says what keeps a Secret from verifying deliveries of any Git host; nil
+// if it can verify those of one. It names keys and quotes no value.
+func Check(data map[string][]byte) error {
+	keys := []string{keyGitHub, keyGitLab, keyBitbucket, keyBitbucketServer, keyGogs}
+	var empty []string
+	for _, key := range append(keys, keyAzureUser, keyAzurePassword) {
+		if _, there := data[key]; there && secretOf(data, key).missing() != nil {
+			empty = append(empty, key)
+		}
+	}
+	switch {
+	case len(empty) > 0:
+		return fmt.Errorf("nothing stands under the key %q", empty[0])
+	case (len(data[keyAzureUser]) > 0) != (len(data[keyAzurePassword]) > 0):
+		return fmt.Errorf("%s and %s belong together, and one of them is missing", keyAzureUser, keyAzurePassword)
+	case len(data[keyAzureUser]) > 0:
+		return nil
+	}
+	for _, key := range keys {
+		if len(data[key]) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("it has none of the keys %s, %s and %s", strings.Join(keys, ", "), keyAzureUser, keyAzurePassword)
+}
+
 // Proven is nil if whoever sent the delivery knows the secret in data, the
 // content of a Secret. Whoever has no secret proves nothing. The error says
 // what is missing, in words that may be answered with; it quotes no value.

@@ -176,6 +176,10 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	if err := c.ensureFinalizer(ctx, repo); err != nil {
 		return st, 0, err
 	}
+	var err error
+	if st.outcome.webhook, err = c.webhookProblem(ctx, repo); err != nil {
+		return st, 0, err
+	}
 	request, err := c.request(ctx, repo)
 	if err != nil {
 		return st.unasked(err)

@@ -80,6 +80,8 @@ func (c *controller) onSecret(key kube.Key) {
 		if used, _ := secretOf(with); used == key {
 			c.demandFresh(kube.KeyOf(repo))
 			c.sync.Wake(kube.KeyOf(repo))
+		} else if used, named := webhookSecretOf(repo); named && used == key {
+			c.sync.Wake(kube.KeyOf(repo))
 		}
 		if used, field := chartSecretOf(repo); field != "" && used == key {
 			c.recheck(kube.KeyOf(repo))

@@ -83,6 +83,9 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) status.GitRepoFact
 	if o.refused != nil {
 		facts.Refused = &status.Problem{Reason: o.refused.reason, Message: o.refused.message}
 	}
+	if o.webhook != nil {
+		facts.Webhook = &status.Problem{Reason: o.webhook.reason, Message: o.webhook.message}
+	}
 	if o.fetchErr != nil {
 		facts.Fetch, facts.FetchStalled = fetchProblem(o.fetchErr)
 	}

@@ -64,6 +64,7 @@ type outcome struct {
 	polledCommit string
 	polledAt     time.Time
 	refused      *refusal
+	webhook      *refusal
 	fetchErr     error
 	writeErr     error
 	findings     []bundlereader.Finding
@@ -81,7 +82,7 @@ type refusal struct {
 func (o outcome) differs(p outcome) bool {
 	return o.generation != p.generation || o.known != p.known || o.commit != p.commit || o.force != p.force ||
 		o.polledCommit != p.polledCommit || !o.polledAt.Equal(p.polledAt) ||
-		fmt.Sprint(o.refused) != fmt.Sprint(p.refused) || fmt.Sprint(o.fetchErr) != fmt.Sprint(p.fetchErr) ||
+		fmt.Sprint(o.refused) != fmt.Sprint(p.refused) || fmt.Sprint(o.webhook) != fmt.Sprint(p.webhook) || fmt.Sprint(o.fetchErr) != fmt.Sprint(p.fetchErr) ||
 		fmt.Sprint(o.writeErr) != fmt.Sprint(p.writeErr) ||
 		!slices.Equal(o.findings, p.findings) || !slices.Equal(o.emptyPaths, p.emptyPaths) ||
 		!slices.Equal(o.kept, p.kept) || !slices.Equal(o.conflicts, p.conflicts)
