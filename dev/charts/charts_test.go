@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/lint"
@@ -19,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -290,6 +293,40 @@ func kinds(objects []*unstructured.Unstructured) map[string]int {
 	return count
 }
 
+// What the chart installs by default is what the hub then delivers: an agent that joins is not restarted for it, and no value
+// is there twice.
+func TestChartAndDeliveryAgree(t *testing.T) {
+	chart := deploymentsOf(t, Agent, joining(nil))[0]
+	objects, err := delivery.ObjectsOf(&fleet.Cluster{}, chart.Spec.Template.Spec.Containers[0].Image, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivered := objects.Apply[len(objects.Apply)-1].(*appsv1.Deployment)
+	if diff := cmp.Diff(delivered.Spec, chart.Spec); diff != "" {
+		t.Errorf("the chart differs from what is delivered (-delivered +chart):\n%s", diff)
+	}
+}
+
+// What those who install an agent say of how it works is not in its Deployment, which is the hub's.
+func TestSettingsOutliveTheDelivery(t *testing.T) {
+	vals := joining(values{
+		"logLevel": "debug", "concurrency": 4, "requireServiceAccount": true, "imagePullSecrets": []any{values{"name": "pull"}},
+		"extraEnv": []any{values{"name": "HTTPS_PROXY", "value": "http://proxy"}, values{"name": "NODE", "valueFrom": values{"fieldRef": values{"fieldPath": "spec.nodeName"}}}},
+	})
+	objects := render(t, Agent, vals).Objects
+	data := fmt.Sprint(find(t, objects, "ConfigMap", names.ConfigMapAgentSettings).Object["data"])
+	if data != "map[FLOTILLA_CONCURRENCY:4 FLOTILLA_LOG_LEVEL:debug FLOTILLA_REQUIRE_SERVICE_ACCOUNT:true HTTPS_PROXY:http://proxy]" {
+		t.Errorf("settings %s", data)
+	}
+	if secrets := fmt.Sprint(find(t, objects, "ServiceAccount", names.Agent).Object["imagePullSecrets"]); secrets != "[map[name:pull]]" {
+		t.Errorf("pull secrets %s", secrets)
+	}
+	pod := deploymentsOf(t, Agent, vals)[0].Spec.Template
+	if pod.Annotations["checksum/settings"] == "" || !slices.ContainsFunc(pod.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "NODE" }) {
+		t.Errorf("the pod is %v", pod)
+	}
+}
+
 // What the Service of webhooks sends to is a port of the manager that the NetworkPolicy leaves open; without webhooks none is.
 func TestWebhooksReachTheManager(t *testing.T) {
 	objects := render(t, Manager, values{"webhooks": values{"ingress": values{"enabled": true, "host": "hooks.example.com"}}}).Objects
@@ -301,7 +338,9 @@ func TestWebhooksReachTheManager(t *testing.T) {
 	if backend := fmt.Sprintf("service:map[name:%s port:map[name:%s]]", service.GetName(), port["name"]); !strings.Contains(fmt.Sprint(ingress.Object), backend) {
 		t.Errorf("the Ingress has no %s: %v", backend, ingress.Object)
 	}
-	container := func(vals values) corev1.Container { return deploymentsOf(t, Manager, vals)[0].Spec.Template.Spec.Containers[0] }
+	container := func(vals values) corev1.Container {
+		return deploymentsOf(t, Manager, vals)[0].Spec.Template.Spec.Containers[0]
+	}
 	on, off := container(nil), container(values{"webhooks": values{"enabled": false}})
 	if !slices.ContainsFunc(on.Ports, func(p corev1.ContainerPort) bool { return p.Name == port["targetPort"] && p.ContainerPort == 8081 }) {
 		t.Errorf("ports %v", on.Ports)

@@ -31,6 +31,7 @@ var layers = map[string]int{
 
 	"pkg/bundle":    1,
 	"pkg/bundleset": 1,
+	"pkg/delivery":  1,
 	"pkg/drift":     1,
 	"pkg/ownership": 1,
 	"pkg/policy":    1,

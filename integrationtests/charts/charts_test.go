@@ -14,13 +14,8 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 
 	"github.com/flotilla-gitops/flotilla/dev/charts"
 	"github.com/flotilla-gitops/flotilla/dev/gitserver/repo"
@@ -35,46 +30,6 @@ var env *harness.Environment
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.Run(m, harness.Options{}, func(e *harness.Environment) { env = e }))
-}
-
-// install applies what a chart renders to, but for what needs kinds that are not there.
-func install(t *testing.T, chart string, values map[string]any) {
-	t.Helper()
-	rendered, err := charts.Render(chart, values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := dynamic.NewForConfig(env.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(env.Kubernetes.Discovery()))
-	system := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: names.NamespaceSystem}}
-	if _, err := env.Kubernetes.CoreV1().Namespaces().Create(t.Context(), system, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		t.Fatal(err)
-	}
-	for _, object := range rendered.Objects {
-		apply(t, client, mapper, object)
-	}
-}
-
-func apply(t *testing.T, client dynamic.Interface, mapper meta.RESTMapper, object *unstructured.Unstructured) {
-	t.Helper()
-	kind := object.GroupVersionKind()
-	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	if err != nil {
-		t.Fatalf("%s: %v", kind, err)
-	}
-	options := metav1.ApplyOptions{FieldManager: "helm", Force: true}
-	resource := client.Resource(mapping.Resource)
-	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		_, err = resource.Namespace(object.GetNamespace()).Apply(t.Context(), object.GetName(), object, options)
-	} else {
-		_, err = resource.Apply(t.Context(), object.GetName(), object, options)
-	}
-	if err != nil {
-		t.Fatalf("installing %s %s: %v", kind.Kind, object.GetName(), err)
-	}
 }
 
 // asManager returns the configuration of a client that is the chart's service account.
@@ -93,7 +48,7 @@ func asManager(t *testing.T) *rest.Config {
 
 // With the chart's service account, leader election and all: import, join, deployment, removal, unregistration.
 func TestManagerWorksWithTheRightsOfItsChart(t *testing.T) {
-	install(t, charts.Manager, nil)
+	env.InstallChart(t, charts.Manager, nil)
 	forbidden := &forbiddenRequests{}
 	env.StartManager(t, func(c *manager.Config) {
 		c.Hub = forbidden.through(asManager(t))
@@ -142,7 +97,7 @@ const configMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop}\ndata
 
 // What RBAC cannot say, the chart's policy does.
 func TestPolicyLimitsTheManager(t *testing.T) {
-	install(t, charts.Manager, nil)
+	env.InstallChart(t, charts.Manager, nil)
 	conn, err := kube.Connect(asManager(t), kube.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -187,10 +142,10 @@ func TestPolicyLimitsTheManager(t *testing.T) {
 
 // The agent's chart, and the manager's with all that needs no further kinds, are taken by the API server.
 func TestChartsAreTaken(t *testing.T) {
-	install(t, charts.Agent, map[string]any{"apiServerURL": "https://hub:6443", "token": "a.b.c", "clusterNamespace": "fleet-default", "labels": map[string]any{"a": "b"}})
+	env.InstallChart(t, charts.Agent, map[string]any{"apiServerURL": "https://hub:6443", "token": "a.b.c", "clusterNamespace": "fleet-default", "labels": map[string]any{"a": "b"}})
 	secret, err := env.Secrets.Get(t.Context(), names.NamespaceSystem, names.SecretAgentBootstrap)
 	if err != nil || !strings.Contains(string(secret.Data[names.KeyClusterLabels]), `"a":"b"`) {
 		t.Errorf("the Secret to register with: %v, %v", secret, err)
 	}
-	install(t, charts.Manager, map[string]any{"apiServer": map[string]any{"url": "https://hub:6443"}, "metrics": map[string]any{"dashboard": map[string]any{"enabled": true}}})
+	env.InstallChart(t, charts.Manager, map[string]any{"apiServer": map[string]any{"url": "https://hub:6443"}, "metrics": map[string]any{"dashboard": map[string]any{"enabled": true}}})
 }

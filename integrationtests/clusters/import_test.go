@@ -266,6 +266,24 @@ func TestClustersThatHangHoldNobodyUp(t *testing.T) {
 	})
 }
 
+// An agent that is to be in another namespace leaves none behind: two would install the same releases.
+func TestAgentMoves(t *testing.T) {
+	t.Parallel()
+	key, before := imported(t, env.Workspace(t), "c1")
+	after := before + "-moved"
+	env.Clusters.Edit(t, key, func(c *fleet.Cluster) { c.Spec.AgentNamespace = after })
+	harness.Eventually(t, "the agent is there and nowhere else", func(ctx context.Context) error {
+		_, err := env.Kubernetes.AppsV1().Deployments(after).Get(ctx, names.Agent, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if _, err := env.Kubernetes.AppsV1().Deployments(before).Get(ctx, names.Agent, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("in the old namespace: %w", err)
+		}
+		return nil
+	})
+}
+
 func agentDeployment(t *testing.T, namespace string) *appsv1.Deployment {
 	t.Helper()
 	deployment, err := env.Kubernetes.AppsV1().Deployments(namespace).Get(t.Context(), names.Agent, metav1.GetOptions{})

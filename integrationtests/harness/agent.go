@@ -39,16 +39,25 @@ func (e *Environment) ImportCluster(t testing.TB, cluster *fleet.Cluster, downst
 }
 
 // StartAgent runs the agent of a downstream cluster until the test ends; a test that fails shows its log. One downstream has one
-// agent, so tests that start one do not run in parallel.
-func (e *Environment) StartAgent(t testing.TB) *Agent {
+// agent, so tests that start one do not run in parallel. Edits change how it is started.
+func (e *Environment) StartAgent(t testing.TB, edits ...func(*agent.Config)) *Agent {
 	t.Helper()
 	if !e.inhabited.TryLock() {
 		t.Fatal("an agent is running already")
 	}
 	t.Cleanup(e.inhabited.Unlock)
+	return e.StartAgentBeside(t, edits...)
+}
+
+// StartAgentBeside runs one more agent beside that of StartAgent. What keeps the two apart is for the test to say.
+func (e *Environment) StartAgentBeside(t testing.TB, edits ...func(*agent.Config)) *Agent {
+	t.Helper()
 	a := &Agent{
 		config: agent.Config{Local: e.Config, Namespace: agent.DefaultNamespace, AtOnce: agent.DefaultAtOnce},
 		log:    LogOf(t),
+	}
+	for _, edit := range edits {
+		edit(&a.config)
 	}
 	a.Start()
 	t.Cleanup(func() { a.Stop(t) })

@@ -186,6 +186,67 @@ func TestJoinTokenIsGoodForNothingElse(t *testing.T) {
 	}
 }
 
+// The Secret of a join token is looked at when it changes: one that somebody deletes is made anew, with another token, and one that
+// somebody empties is put right.
+func TestSecretOfAJoinTokenIsKept(t *testing.T) {
+	t.Parallel()
+	workspace := env.Workspace(t)
+	values := token(t, workspace, "join")
+	secret := kube.Key{Namespace: workspace, Name: "join"}
+	env.Secrets.Remove(t, secret)
+	again := func(s *corev1.Secret) error {
+		if len(s.Data[names.KeyValues]) == 0 || bytes.Contains(s.Data[names.KeyValues], []byte(values["token"])) {
+			return errors.New("there is no new token")
+		}
+		return nil
+	}
+	env.Secrets.Await(t, secret, again)
+	env.Secrets.Edit(t, secret, func(s *corev1.Secret) { s.Data = map[string][]byte{names.KeyValues: []byte("{}")} })
+	env.Secrets.Await(t, secret, func(s *corev1.Secret) error {
+		if string(s.Data[names.KeyValues]) == "{}" {
+			return errors.New("it is as somebody left it")
+		}
+		return again(s)
+	})
+	d := newDownstream(t)
+	d.bootstrap(valuesOf(t, workspace, "join"), map[string]string{names.KeyClientID: "kept"})
+	if err := d.register(); err != nil {
+		t.Errorf("the new token does not open: %v", err)
+	}
+}
+
+// A registration that somebody has written down and makes again, once its token was revoked, is not answered; neither are those
+// beside it disturbed.
+func TestReplayedRegistration(t *testing.T) {
+	t.Parallel()
+	workspace := env.Workspace(t)
+	d := newDownstream(t)
+	d.bootstrap(token(t, workspace, "join"), map[string]string{names.KeyClientID: "replayed"})
+	if err := d.register(); err != nil {
+		t.Fatal(err)
+	}
+	seen := env.ClusterRegistrations.All(t, workspace, nil).Items[0]
+	env.ClusterRegistrationTokens.Remove(t, kube.Key{Namespace: workspace, Name: "join"})
+	env.Secrets.AwaitGone(t, kube.Key{Namespace: workspace, Name: "join"})
+	replay := &fleet.ClusterRegistration{
+		ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "replay", Labels: seen.Labels, Annotations: seen.Annotations}, Spec: seen.Spec,
+	}
+	env.ClusterRegistrations.Make(t, replay)
+	env.ClusterRegistrations.AwaitCondition(t, harness.KeyOf(replay), fleet.Condition{
+		Type: fleet.ConditionAccepted, Status: metav1.ConditionFalse, Reason: "TokenUnknown",
+	})
+	answer, err := env.Secrets.Get(t.Context(), names.NamespaceRegistrations, names.RegistrationSecret(seen.Spec.ClientID, seen.Spec.ClientRandom))
+	if err == nil && len(answer.Data[names.KeyToken]) > 0 {
+		t.Error("a replayed registration was answered with a token")
+	}
+	values := token(t, workspace, "other")
+	other := newDownstream(t)
+	other.bootstrap(values, map[string]string{names.KeyClientID: "beside"})
+	if err := other.register(); err != nil {
+		t.Errorf("another cluster is kept from joining: %v", err)
+	}
+}
+
 // A token that has expired goes, with its Secret, and opens nothing any more; deleting it does the same.
 func TestTokensEnd(t *testing.T) {
 	t.Parallel()

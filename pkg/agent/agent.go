@@ -38,6 +38,12 @@ type Config struct {
 	Local *rest.Config
 	// Namespace is the agent's own: its Secret and the service accounts that it acts as are in it.
 	Namespace string
+	// LeaderElection has the agent wait, ready, while another one of its namespace works.
+	LeaderElection bool
+	// Identity names this process among those that may work; the name of its host where empty.
+	Identity string
+	// Managed lets the hub decide what the Deployment of this agent is.
+	Managed bool
 	// MetricsAddress is where /metrics, /healthz and /readyz are served; empty serves nothing.
 	MetricsAddress string
 	// DebugEndpoints serves profiles of the agent at MetricsAddress, too, below /debug/pprof/. Whoever reaches them can
@@ -111,6 +117,8 @@ type agent struct {
 	metrics *metrics
 	session atomic.Pointer[session]
 	joining *joining
+	// rehearsed says that the hub has answered an agent that waits for its turn.
+	rehearsed atomic.Bool
 }
 
 // Run runs the agent until ctx ends.
@@ -139,12 +147,23 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return a.joining.run(ctx) })
-	group.Go(func() error { return a.supervise(ctx, updates) })
+	if config.LeaderElection {
+		group.Go(func() error { return a.takeTurns(ctx, client, updates) })
+	} else {
+		group.Go(func() error { return a.work(ctx, updates, nil) })
+	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// work joins a hub and acts for it until ctx ends. first are credentials that were read before, or nil.
+func (a *agent) work(ctx context.Context, updates <-chan *credentials, first *credentials) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.joining.run(ctx) })
+	group.Go(func() error { return a.supervise(ctx, updates, first) })
+	return group.Wait()
 }
 
 // watchCredentials sends the credentials in the agent's Secret, and again
@@ -201,10 +220,19 @@ func secretInformer(client kubernetes.Interface, namespace, name string) cache.S
 }
 
 // supervise holds a session with whatever hub the credentials name.
-func (a *agent) supervise(ctx context.Context, updates <-chan *credentials) error {
+func (a *agent) supervise(ctx context.Context, updates <-chan *credentials, first *credentials) error {
 	end := func() {}
 	defer func() { end() }()
 	var current *session
+	begin := func(c *credentials) {
+		end()
+		current = &session{agent: a, credentials: c, line: newLine(c.token)}
+		current.line.onRejected(a.joining.rejected)
+		end = inBackground(ctx, current.run)
+	}
+	if first != nil {
+		begin(first)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -217,21 +245,18 @@ func (a *agent) supervise(ctx context.Context, updates <-chan *credentials) erro
 				a.log.Debug("Token renewed")
 				continue
 			}
-			end()
-			current = &session{agent: a, credentials: c, line: newLine(c.token)}
-			current.line.onRejected(a.joining.rejected)
-			end = a.start(ctx, current)
+			begin(c)
 		}
 	}
 }
 
-// start runs a session beside the caller and returns what ends it.
-func (a *agent) start(ctx context.Context, s *session) (end func()) {
+// inBackground runs f beside the caller and returns what ends it.
+func inBackground(ctx context.Context, f func(context.Context)) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.run(ctx)
+		f(ctx)
 	}()
 	return func() {
 		cancel()
@@ -239,8 +264,11 @@ func (a *agent) start(ctx context.Context, s *session) (end func()) {
 	}
 }
 
-// holder names this process in the Lease.
+// holder names this process in Leases.
 func (a *agent) holder() string {
+	if a.config.Identity != "" {
+		return a.config.Identity
+	}
 	name, err := os.Hostname()
 	if err != nil {
 		return names.Agent

@@ -54,18 +54,22 @@ func (a *agent) watched() float64 {
 }
 
 func (a *agent) connected() float64 {
-	if a.ready() && !a.session.Load().line.away.Load() {
+	if a.working() && !a.session.Load().line.away.Load() {
 		return 1
 	}
 	return 0
 }
 
-// ready says whether deployments are looked after. A hub that is away for a
+// working says whether deployments are looked after. A hub that is away for a
 // while changes nothing about that.
-func (a *agent) ready() bool {
+func (a *agent) working() bool {
 	s := a.session.Load()
 	return s != nil && s.working.Load()
 }
+
+// ready says whether deployments are looked after, or would be as soon as the
+// agent goes that does.
+func (a *agent) ready() bool { return a.rehearsed.Load() || a.working() }
 
 // serve answers /metrics, /healthz and /readyz until ctx ends, and on request
 // what serves debugging.

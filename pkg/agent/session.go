@@ -45,12 +45,16 @@ func (s *session) between() wait.Backoff {
 	}
 }
 
+func (s *session) log() logrus.FieldLogger {
+	return s.agent.log.WithFields(logrus.Fields{
+		"hub": s.credentials.hub.Host, "namespace": s.credentials.namespace, "cluster": s.credentials.cluster.String(),
+	})
+}
+
 // run works until ctx ends. What fails before there is anything to work on is
 // tried again.
 func (s *session) run(ctx context.Context) {
-	log := s.agent.log.WithFields(logrus.Fields{
-		"hub": s.credentials.hub.Host, "namespace": s.credentials.namespace, "cluster": s.credentials.cluster.String(),
-	})
+	log := s.log()
 	log.Info("Connecting to the hub")
 	s.agent.session.Store(s)
 	defer s.agent.session.CompareAndSwap(s, nil)
@@ -99,7 +103,7 @@ func (s *session) heartbeat(conn *kube.Connection) (*heartbeat.Heartbeat, error)
 	}
 	return heartbeat.New(heartbeat.Options{
 		Leases: conn.Kubernetes.CoordinationV1().Leases(s.credentials.namespace), Hub: writer,
-		Cluster: s.credentials.cluster, Agent: s.agent.config.Namespace, Holder: s.agent.holder(),
+		Cluster: s.credentials.cluster, Agent: s.agent.config.Namespace, Holder: s.agent.holder(), Managed: s.agent.config.Managed,
 		Period: s.agent.config.Heartbeat, Unclaimed: s.unclaimed, Log: s.agent.log, Clock: clock.RealClock{},
 	}), nil
 }
@@ -217,6 +221,7 @@ func (s *session) newController(ctx context.Context, hub *kube.Hub, deps deploym
 		return set
 	}
 	deps.Namespace, deps.Agent = s.credentials.namespace, s.agent.config.Namespace
+	deps.Managed = s.agent.config.Managed
 	deps.RequireServiceAccount, deps.LongestRetry = s.agent.config.RequireServiceAccount, s.agent.config.LongestRetry
 	deps.AtOnce, deps.Log, deps.Metrics = s.agent.config.AtOnce, s.agent.log, s.agent.metrics.deployments
 	return deployments.New(deps)

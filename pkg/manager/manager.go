@@ -135,11 +135,12 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 			Workers: bundleWorkers, Parallel: parallelWrites, Observe: m.metrics.observe, Account: account,
 		}),
 		clusters.Register(clusters.Deps{
-			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Secrets: m.inputs.secrets,
 			AgentURL: m.AgentURL, AgentCA: m.AgentCA, AgentImage: m.AgentImage, Observe: m.metrics.observe, Account: account,
 		}),
 		registrations.Register(registrations.Deps{
-			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Agents: kube.Address{URL: m.AgentURL, CA: m.AgentCA}, Namespace: m.Namespace,
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Agents: kube.Address{URL: m.AgentURL, CA: m.AgentCA},
+			Secrets: m.inputs.secrets, Namespace: m.Namespace,
 			MaxTokenTTL: m.MaxRegistrationTokenTTL, IgnoreLabels: m.IgnoreRegistrationLabels, Observe: m.metrics.observe,
 		}),
 		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: m.log, Clock: now, Observe: m.metrics.observe, Account: account}),

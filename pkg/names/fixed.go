@@ -30,6 +30,9 @@ const (
 	KeyConfig = "config"
 	// ConfigMapKnownHosts, in NamespaceSystem, holds host keys of Git servers.
 	ConfigMapKnownHosts = "known-hosts"
+	// ConfigMapAgentSettings, downstream beside the agent, holds environment variables of it, so that those who install an
+	// agent can set flags that no Cluster changes.
+	ConfigMapAgentSettings = "fleet-agent-settings"
 	// ConfigMapHub, in every cluster namespace, holds the identity of the hub under KeyHubID.
 	ConfigMapHub = "flotilla-hub"
 	// KeyHubID is the key of ConfigMapHub. Its value is the UID of the hub's namespace kube-system.
@@ -58,7 +61,8 @@ const (
 const (
 	// Agent names an agent's ServiceAccount, Role and RoleBinding in its cluster namespace, and its objects downstream.
 	Agent = "fleet-agent"
-	// LeaseAgent, in the cluster namespace, is the heartbeat of the agent.
+	// LeaseAgent, in the cluster namespace, is the heartbeat of the agent; downstream, beside the agent, it keeps two of them
+	// from acting at once.
 	LeaseAgent = "fleet-agent"
 	// ClusterRoleDeployments lets an agent work on the deployments of its namespace.
 	ClusterRoleDeployments = "fleet-bundle-deployment"

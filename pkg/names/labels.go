@@ -38,6 +38,8 @@ const (
 	LabelCreatedByAgentPod = "fleet.cattle.io/created-by-agent-pod"
 	// LabelShardRef assigns an object to a shard of the manager. Flotilla has one; objects of all shards are its.
 	LabelShardRef = "fleet.cattle.io/shard-ref"
+	// LabelAgentOf, on a deployment that belongs to no bundle, says that it delivers the agent of its cluster.
+	LabelAgentOf = "fleet.cattle.io/agent-of-cluster"
 	// LabelAgent, on nodes downstream, attracts the agent.
 	LabelAgent = "fleet.cattle.io/agent"
 

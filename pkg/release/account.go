@@ -16,6 +16,10 @@ import (
 // which is not allowed.
 var ErrNoAccount = errors.New("no service account to act as, and the agent must not act as itself")
 
+// Itself stands for the agent itself as the account of what only the hub makes:
+// unlike no account at all, it is never refused.
+const Itself = "-"
+
 // actor is somebody on whose behalf requests are made.
 type actor struct {
 	config   *rest.Config
@@ -50,9 +54,9 @@ func (m *Manager) handler(serviceAccount string) (*actor, error) {
 }
 
 // as returns the actor for a service account of the agent's namespace; the
-// empty name is the agent itself.
+// empty name and Itself are the agent itself.
 func (m *Manager) as(serviceAccount string) (*actor, error) {
-	if serviceAccount == "" {
+	if serviceAccount == "" || serviceAccount == Itself {
 		return m.self, nil
 	}
 	if wrong := apivalidation.ValidateServiceAccountName(serviceAccount, false); len(wrong) > 0 {

@@ -97,6 +97,8 @@ func obstacle(b *fleet.Bundle, t *Target) (Reason, string) {
 		return ReasonClusterLeaving, "the cluster is being deleted"
 	case t.Cluster.Status.Namespace == "":
 		return ReasonClusterNotReady, "the cluster's namespace is not there yet"
+	case t.Existing != nil && t.Existing.Labels[names.LabelAgentOf] == "true" && t.Existing.Labels[names.LabelBundleName] == "":
+		return ReasonNameConflict, "the deployment of this name delivers the cluster's own agent: rename the bundle"
 	case t.Existing != nil && !owns(b, t.Existing):
 		return ReasonNameConflict, "bundle " + t.Existing.Labels[names.LabelBundleNamespace] + "/" +
 			t.Existing.Labels[names.LabelBundleName] + " already has a deployment of this name on the cluster: rename one of the bundles"

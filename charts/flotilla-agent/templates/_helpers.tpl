@@ -32,3 +32,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else if hasSuffix "Mi" $limit }}{{ div (mul (trimSuffix "Mi" $limit | int64) 9) 10 }}MiB
 {{- end -}}
 {{- end }}
+
+{{/* what is to be said to the agent, as environment variables: what differs from its defaults */}}
+{{- define "flotilla-agent.settings" -}}
+{{- $settings := dict -}}
+{{- if ne .Values.logLevel "info" }}{{ $_ := set $settings "FLOTILLA_LOG_LEVEL" .Values.logLevel }}{{ end -}}
+{{- if ne (int .Values.concurrency) 16 }}{{ $_ := set $settings "FLOTILLA_CONCURRENCY" (toString .Values.concurrency) }}{{ end -}}
+{{- if .Values.requireServiceAccount }}{{ $_ := set $settings "FLOTILLA_REQUIRE_SERVICE_ACCOUNT" "true" }}{{ end -}}
+{{- range .Values.extraEnv }}{{ if hasKey . "value" }}{{ $_ := set $settings .name (toString .value) }}{{ end }}{{ end -}}
+{{- if $settings }}{{ toYaml $settings }}{{ end -}}
+{{- end }}

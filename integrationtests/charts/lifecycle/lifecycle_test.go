@@ -69,11 +69,12 @@ func TestUninstallInAnyOrder(t *testing.T) {
 			}
 		}
 		harness.Eventually(t, "only what the documentation names is left", func(context.Context) error {
-			if rest := unexplained(t, take(t, env).more(before)); len(rest) > 0 {
+			if rest := unexplained(take(t, env).more(before)); len(rest) > 0 {
 				return fmt.Errorf("after %v, there still are\n%s", order, strings.Join(rest, "\n"))
 			}
 			return nil
 		})
+		documented(t, take(t, env).more(before))
 	}
 }
 

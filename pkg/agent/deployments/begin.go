@@ -27,7 +27,7 @@ func (c *Controller) begin(ctx context.Context, w World) error {
 		return nil
 	}
 	message := "removing what was installed"
-	if isSet(w.Deployment.Spec.Options.KeepResources) {
+	if keeps(w.Deployment) {
 		message = "forgetting the release, its objects stay, as keepResources asks"
 	}
 	err := c.write(ctx, before, cached, Report{Removed: &Verdict{metav1.ConditionFalse, fleet.ReasonUninstalling, message}})

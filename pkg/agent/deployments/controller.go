@@ -48,6 +48,8 @@ type Deps struct {
 	Agent string
 	// RequireServiceAccount refuses deployments that would be handled as the agent itself.
 	RequireServiceAccount bool
+	// Managed lets the hub decide what the Deployment of the agent itself is.
+	Managed bool
 	// LongestRetry is the longest wait after a failure; 5 minutes.
 	LongestRetry time.Duration
 	// UnclaimedChanged, if set, is called when there are other unclaimed releases than before. It must not block.

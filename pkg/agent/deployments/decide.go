@@ -33,6 +33,7 @@ const (
 const (
 	ReasonNoFinalizer          = "NoFinalizer"
 	ReasonPaused               = "Paused"
+	ReasonUnmanaged            = "Unmanaged"
 	ReasonOffSchedule          = "OffSchedule"
 	ReasonNothingAsked         = "NothingAsked"
 	ReasonWaitingForValues     = "WaitingForValues"
@@ -54,6 +55,8 @@ type World struct {
 	Others []Neighbour
 	// Last is how the last attempt to deploy ended, if it failed.
 	Last *Attempt
+	// Unmanaged says that the deployment is the agent's own, and that whoever installed the agent keeps it to themselves.
+	Unmanaged bool
 	// Now is the time of the decision.
 	Now time.Time
 }
@@ -194,6 +197,8 @@ func withoutFinalizer(w World, d *Decision) bool {
 func whileHeld(w World, d *Decision) bool {
 	spec := &w.Deployment.Spec
 	switch missing := unsupported(spec); {
+	case w.Unmanaged:
+		d.Reason, d.Message = ReasonUnmanaged, "the agent was installed to be left alone: update it where it was installed, or set managed in its chart"
 	case spec.Paused:
 		d.Reason, d.Message = ReasonPaused, "paused: nothing is changed in the cluster until it is resumed"
 	case spec.OffSchedule:

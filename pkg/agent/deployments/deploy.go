@@ -12,6 +12,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 	"github.com/flotilla-gitops/flotilla/pkg/render"
@@ -99,7 +100,7 @@ func (c *Controller) announce(ctx context.Context, w World, d Decision) error {
 
 func (j *deployment) apply(ctx context.Context) (*release.Outcome, error) {
 	var err error
-	if j.as, err = j.c.serviceAccount(ctx, &j.bd.Spec.Options); err != nil {
+	if j.as, err = j.c.serviceAccount(ctx, j.bd); err != nil {
 		return nil, err
 	}
 	outcome, err := j.c.deps.Releases.Apply(ctx, release.Request{
@@ -168,7 +169,7 @@ func (j *deployment) options(ctx context.Context) (fleet.BundleDeploymentOptions
 		if err != nil {
 			return none, err
 		}
-		source := clusterValues{client: client, namespace: j.d.Wanted.Namespace, impersonated: j.as != ""}
+		source := clusterValues{client: client, namespace: j.d.Wanted.Namespace, impersonated: j.as != "" && j.as != release.Itself}
 		if all, err = source.merge(ctx, all, options.Helm.ValuesFrom); err != nil {
 			return none, err
 		}
@@ -181,10 +182,18 @@ func (j *deployment) options(ctx context.Context) (fleet.BundleDeploymentOptions
 // serviceAccount returns the service account that a deployment is handled as:
 // the one it names, or the default one where that exists. Empty is the agent
 // itself, unless that is not allowed. Not knowing is an error: it must not end in
-// more rights.
-func (c *Controller) serviceAccount(ctx context.Context, o *fleet.BundleDeploymentOptions) (string, error) {
-	if o.ServiceAccount != "" {
-		return o.ServiceAccount, nil
+// more rights. What delivers the agent is the hub's own and nobody else's: the
+// agent handles it as itself.
+func (c *Controller) serviceAccount(ctx context.Context, bd *fleet.BundleDeployment) (string, error) {
+	if delivery.Is(bd) {
+		return release.Itself, nil
+	}
+	switch account := bd.Spec.Options.ServiceAccount; account {
+	case "":
+	case release.Itself:
+		return "", fmt.Errorf("serviceAccount %q cannot be the name of a service account", account)
+	default:
+		return account, nil
 	}
 	self, err := c.deps.Releases.ClientAs("")
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
@@ -29,7 +30,7 @@ const readsAtOnce = 8
 // observe gathers what is known of a deployment. It asks nobody.
 func (c *Controller) observe(bd *fleet.BundleDeployment) (World, error) {
 	w := World{
-		Deployment: bd, Now: c.clock.Now(),
+		Deployment: bd, Now: c.clock.Now(), Unmanaged: delivery.Is(bd) && !c.deps.Managed,
 		Owner: release.Owner{Deployment: bd.Name, UID: bd.UID, Hub: c.deps.HubID, Agent: c.deps.Agent},
 	}
 	c.memory.with(bd.Name, func(r *remembered) {
@@ -111,7 +112,7 @@ func (c *Controller) look(ctx context.Context, bd *fleet.BundleDeployment, rel *
 	}
 	starting := c.watches.Problems(bd.Name)
 	in := &inspection{c: c, bd: bd, release: rel, policy: policyOf(bd, inSync), places: places}
-	in.account = sync.OnceValues(func() (string, error) { return c.serviceAccount(ctx, &bd.Spec.Options) })
+	in.account = sync.OnceValues(func() (string, error) { return c.serviceAccount(ctx, bd) })
 	c.memory.with(bd.Name, func(r *remembered) {
 		r.hold(rel, places)
 		r.under(in.policy)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
@@ -89,7 +90,7 @@ func (c *Controller) removeAll(ctx context.Context, w World, d Decision, due []r
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	as, err := c.serviceAccount(ctx, o)
+	as, err := c.serviceAccount(ctx, w.Deployment)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func (c *Controller) removeAll(ctx context.Context, w World, d Decision, due []r
 	for _, key := range keys {
 		remaining, err := c.deps.Releases.Remove(ctx, release.Removal{
 			Key: key, Owner: w.Owner, ServiceAccount: as, Waiting: c.slots.without,
-			KeepResources: isSet(o.KeepResources), DeleteNamespace: isSet(o.DeleteNamespace), Helm: helmOptions(o),
+			KeepResources: keeps(w.Deployment), DeleteNamespace: isSet(o.DeleteNamespace), Helm: helmOptions(o),
 		})
 		if err != nil {
 			return nil, err
@@ -105,6 +106,12 @@ func (c *Controller) removeAll(ctx context.Context, w World, d Decision, due []r
 		left = append(left, remaining...)
 	}
 	return left, nil
+}
+
+// keeps says whether the objects of a deployment stay when it goes. An agent
+// never uninstalls itself, whatever its deployment says.
+func keeps(bd *fleet.BundleDeployment) bool {
+	return isSet(bd.Spec.Options.KeepResources) || delivery.Is(bd)
 }
 
 // refused says why the releases stay. If the deployment itself is gone there
@@ -196,7 +203,7 @@ func (c *Controller) removed(w World, unclaimed []release.Record) (result, error
 	}
 	c.memory.with(w.Deployment.Name, (*remembered).finish)
 	message := "everything of the deployment is gone"
-	if isSet(w.Deployment.Spec.Options.KeepResources) {
+	if keeps(w.Deployment) {
 		message = "the release is forgotten, its objects stay, as keepResources asks"
 	}
 	if len(unclaimed) > 0 {

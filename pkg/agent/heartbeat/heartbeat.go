@@ -53,6 +53,8 @@ type Options struct {
 	Cluster types.NamespacedName
 	// Agent is the namespace of the agent, Holder the name of its process.
 	Agent, Holder string
+	// Managed says that the agent takes what it is made of from the hub.
+	Managed bool
 	// Period is the time between two renewals of the Lease; Period is the longest that the hub does not take for silence.
 	Period time.Duration
 	// Unclaimed, if set, returns the unclaimed releases of the agent, and whether that is known yet.
@@ -220,7 +222,10 @@ func (h *Heartbeat) renew(ctx context.Context, now time.Time) error {
 
 // announce writes the one field of the Cluster's status that is the agent's.
 func (h *Heartbeat) announce(ctx context.Context, now time.Time, u unclaimed) error {
-	agent := map[string]any{"lastSeen": metav1.NewTime(now), "namespace": h.opts.Agent}
+	agent := map[string]any{"lastSeen": metav1.NewTime(now), "namespace": h.opts.Agent, "managed": nil}
+	if h.opts.Managed {
+		agent["managed"] = true
+	}
 	if u.known {
 		// What is not said any more has to be taken back.
 		agent["unclaimedReleases"], agent["unclaimed"] = nil, nil

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
@@ -30,7 +29,7 @@ func (c *controller) act(ctx context.Context, b *book, plan rollout.Plan) error 
 	if err := c.ensureFinalizer(ctx, b.bundle); err != nil {
 		return err
 	}
-	if err := c.ensureContent(ctx, b); err != nil {
+	if err := c.contents.Ensure(ctx, b.content, func() (bundle.Content, error) { return bundle.Encode(b.bundle.Spec.Resources) }); err != nil {
 		return err
 	}
 	return c.requests.Write(ctx, len(steps), func(i int) error {
@@ -53,48 +52,6 @@ func (c *controller) ensureFinalizer(ctx context.Context, b *fleet.Bundle) error
 	after.Finalizers = append(after.Finalizers, names.FinalizerBundle)
 	if _, err := c.Hub.Bundles.Patch(ctx, b, after); err != nil {
 		return fmt.Errorf("adding finalizer to bundle: %w", err)
-	}
-	return nil
-}
-
-// ensureContent makes sure that the Content which the deployments will name is
-// there and not about to be deleted.
-func (c *controller) ensureContent(ctx context.Context, b *book) error {
-	existing, err := c.contents.Get("", b.content)
-	if err == nil {
-		return c.keepContent(ctx, existing)
-	}
-	encoded, err := bundle.Encode(b.bundle.Spec.Resources)
-	if err != nil {
-		return fmt.Errorf("encoding content: %w", err)
-	}
-	_, err = c.Hub.Contents.Create(ctx, &fleet.Content{
-		ObjectMeta: metav1.ObjectMeta{Name: encoded.Name},
-		Content:    encoded.Data,
-		SHA256Sum:  encoded.SHA256,
-	})
-	if apierrors.IsAlreadyExists(err) {
-		// The cache is behind: what is there may be marked.
-		existing, err = c.Hub.Contents.Get(ctx, "", encoded.Name)
-		if err == nil {
-			return c.keepContent(ctx, existing)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("storing content: %w", err)
-	}
-	return nil
-}
-
-// keepContent takes the mark off a Content that is in use again.
-func (c *controller) keepContent(ctx context.Context, content *fleet.Content) error {
-	if _, marked := content.Annotations[names.AnnotationUnused]; !marked {
-		return nil
-	}
-	after := content.DeepCopy()
-	delete(after.Annotations, names.AnnotationUnused)
-	if _, err := c.Hub.Contents.Patch(ctx, content, after); err != nil {
-		return fmt.Errorf("keeping content: %w", err)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ type controller struct {
 	groups      generic.CacheInterface[*fleet.ClusterGroup]
 	mappings    generic.CacheInterface[*fleet.BundleNamespaceMapping]
 	deployments generic.CacheInterface[*fleet.BundleDeployment]
-	contents    generic.CacheInterface[*fleet.Content]
+	contents    kube.Contents
 	secrets     generic.CacheInterface[*corev1.Secret]
 	namespaces  generic.CacheInterface[*corev1.Namespace]
 
@@ -89,7 +89,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		groups:      deps.Hub.ClusterGroups.Cache(),
 		mappings:    deps.Hub.BundleNamespaceMappings.Cache(),
 		deployments: deps.Hub.BundleDeployments.Cache(),
-		contents:    deps.Hub.Contents.Cache(),
+		contents:    kube.NewContents(deps.Hub),
 		secrets:     deps.Hub.Secrets.Cache(),
 		namespaces:  deps.Hub.Namespaces.Cache(),
 

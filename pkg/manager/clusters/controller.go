@@ -4,6 +4,8 @@
 // Cluster with a kubeconfig is imported: its agent is installed downstream with a token that is renewed in time. The
 // status of a Cluster is rolled up from its deployments and from what acting on it came to.
 //
+// A Cluster whose agent has joined by itself gets its agent as a deployment of its own, once the agent says that it may.
+//
 // The controller deletes nothing on the hub. When a Cluster is deleted, the garbage collector takes its access away.
 package clusters
 
@@ -32,6 +34,8 @@ type Deps struct {
 	Recorder kube.Recorder
 	Log      logrus.FieldLogger
 	Clock    clock.PassiveClock
+	// Secrets tells which Secrets have changed.
+	Secrets Changes
 	// AgentURL and AgentCA (PEM) are the address of the hub for agents; those of Hub where empty. The Secret of a Cluster
 	// may say otherwise.
 	AgentURL string
@@ -44,6 +48,11 @@ type Deps struct {
 	Account func(kube.Account)
 }
 
+// Changes tells of objects that have appeared, changed or gone.
+type Changes interface {
+	OnChange(f func(kube.Key))
+}
+
 type controller struct {
 	Deps
 	hub         kube.Applier
@@ -52,6 +61,7 @@ type controller struct {
 	clusters    generic.CacheInterface[*fleet.Cluster]
 	deployments generic.CacheInterface[*fleet.BundleDeployment]
 	namespaces  generic.CacheInterface[*corev1.Namespace]
+	contents    kube.Contents
 
 	// access gives clusters their place on the hub; imports installs agents; status rolls up. Importing waits for
 	// clusters that may be far away, so it has workers of its own and keeps nothing else waiting.
@@ -92,6 +102,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		clusters:    deps.Hub.Clusters.Cache(),
 		deployments: deps.Hub.BundleDeployments.Cache(),
 		namespaces:  deps.Hub.Namespaces.Cache(),
+		contents:    kube.NewContents(deps.Hub),
 		owners:      map[string]kube.Key{},
 		beats:       heartbeats{last: map[string]time.Time{}},
 		watching:    deps.Clock.Now(),
@@ -164,8 +175,15 @@ func (c *controller) bringAgent(ctx context.Context, key kube.Key) (time.Duratio
 	}
 	if joined(cluster) {
 		next, err := c.ensureJoined(ctx, cluster)
-		c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.joined(cluster, err) })
+		var installed *installation
+		if err == nil {
+			installed, err = c.ensureDelivery(ctx, cluster)
+		}
+		c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.joined(cluster, installed, err) })
 		return next, err
+	}
+	if _, err := c.ensureDelivery(ctx, cluster); err != nil {
+		return 0, err
 	}
 	next, installed, err := c.ensureAgent(ctx, cluster)
 	c.conclude(ctx, cluster, err, func(o outcome) outcome { return o.brought(cluster, installed, err) })
@@ -194,7 +212,7 @@ func (c *controller) ensureAgent(ctx context.Context, cluster *fleet.Cluster) (t
 		if err := c.deliver(ctx, config, manifests); err != nil {
 			return 0, nil, err
 		}
-		token.Delivered = digest
+		token.Delivered, token.Namespace = digest, agentNamespace(cluster)
 		if err := c.keepCredential(ctx, cluster, token); err != nil {
 			return 0, nil, err
 		}

@@ -21,6 +21,8 @@ type credential struct {
 	Renew time.Time
 	// Delivered is the fingerprint of what was last installed downstream.
 	Delivered string
+	// Namespace is where the agent was installed last, downstream.
+	Namespace string
 }
 
 // credentialFrom reads the Secret; what it cannot read is as if it were not there.
@@ -35,7 +37,7 @@ func credentialFrom(secret *corev1.Secret) credential {
 	}
 	return credential{
 		Token: string(secret.Data[names.KeyToken]), Expires: expires, Renew: renew,
-		Delivered: secret.Annotations[names.AnnotationDelivered],
+		Delivered: secret.Annotations[names.AnnotationDelivered], Namespace: secret.Annotations[names.AnnotationAgentNamespace],
 	}
 }
 
@@ -58,6 +60,9 @@ func (c credential) secret(namespace string) *corev1.Secret {
 	}
 	if c.Delivered != "" {
 		annotations[names.AnnotationDelivered] = c.Delivered
+	}
+	if c.Namespace != "" {
+		annotations[names.AnnotationAgentNamespace] = c.Namespace
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: names.SecretAgent, Namespace: namespace, Labels: managed(), Annotations: annotations},

@@ -50,7 +50,7 @@ func (c *controller) ensureCredential(ctx context.Context, cluster *fleet.Cluste
 		return credential{}, fmt.Errorf("requesting a token for the agent: %w", err)
 	}
 	next := issued(granted.Status, now)
-	next.Delivered = have.Delivered
+	next.Delivered, next.Namespace = have.Delivered, have.Namespace
 	if err := c.keepCredential(ctx, cluster, next); err != nil {
 		return credential{}, err
 	}
@@ -81,6 +81,11 @@ func (c *controller) deliver(ctx context.Context, config *rest.Config, m agentMa
 
 // install brings the manifests to the cluster.
 func install(ctx context.Context, a kube.Applier, m agentManifests) error {
+	for _, object := range m.First {
+		if err := a.Remove(ctx, object); err != nil {
+			return err
+		}
+	}
 	if err := a.Create(ctx, m.Namespace); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 
 func manifestsFor(t *testing.T, options ...func(*fleet.Cluster)) agentManifests {
 	t.Helper()
-	m, wrong := manifestsOf(newCluster(options...), "flotilla-agent:v1", []byte("kubeconfig"))
+	m, wrong := manifestsOf(newCluster(options...), "flotilla-agent:v1", []byte("kubeconfig"), "")
 	if wrong != nil {
 		t.Fatal(wrong)
 	}
@@ -81,8 +81,8 @@ func TestManifestsByDefault(t *testing.T) {
 		t.Errorf("Secret (-want +got):\n%s", diff)
 	}
 	deployment := find[*appsv1.Deployment](t, m.Apply)
-	if deployment.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType || *deployment.Spec.Replicas != 1 {
-		t.Error("two agents could run at once")
+	if s := deployment.Spec.Strategy.RollingUpdate; s == nil || s.MaxUnavailable.IntValue() != 0 || *deployment.Spec.Replicas != 1 {
+		t.Error("the agent goes before a new one has shown that it works")
 	}
 	for key, value := range deployment.Spec.Selector.MatchLabels {
 		if deployment.Spec.Template.Labels[key] != value {
@@ -93,8 +93,11 @@ func TestManifestsByDefault(t *testing.T) {
 	if agent.Image != "flotilla-agent:v1" || pod.ServiceAccountName != "fleet-agent" || pod.HostNetwork || pod.PriorityClassName != "" {
 		t.Errorf("pod: %v", pod)
 	}
-	if !slices.Equal(agent.Args, []string{"--namespace=cattle-fleet-system"}) {
-		t.Errorf("args %v", agent.Args)
+	if !slices.Contains(agent.Env, corev1.EnvVar{Name: "FLOTILLA_LEADER_ELECT", Value: "true"}) {
+		t.Error("two agents could act at once")
+	}
+	if !slices.Contains(agent.Env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: "921MiB"}) {
+		t.Errorf("env %v", agent.Env)
 	}
 	if !*agent.SecurityContext.ReadOnlyRootFilesystem || *agent.SecurityContext.AllowPrivilegeEscalation || !*pod.SecurityContext.RunAsNonRoot {
 		t.Error("the pod is not restricted")
@@ -136,15 +139,18 @@ func TestManifestsFollowTheSettings(t *testing.T) {
 			}
 		}},
 		{"agentResources", func(c *fleet.Cluster) {
-			c.Spec.AgentResources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{"memory": resource.MustParse("1Gi")}}
+			c.Spec.AgentResources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{"memory": resource.MustParse("2Gi")}}
 		}, func(t *testing.T, m agentManifests) {
 			_, agent := podOf(t, m)
-			if agent.Resources.Limits.Memory().String() != "1Gi" {
+			if agent.Resources.Limits.Memory().String() != "2Gi" || !slices.Contains(agent.Env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: "1843MiB"}) {
 				t.Errorf("resources %v", agent.Resources)
 			}
 		}},
 		{"hostNetwork", func(c *fleet.Cluster) { c.Spec.HostNetwork = &yes }, func(t *testing.T, m agentManifests) {
 			pod, _ := podOf(t, m)
+			if find[*appsv1.Deployment](t, m.Apply).Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType {
+				t.Error("two agents would need the same port")
+			}
 			if !pod.HostNetwork || pod.DNSPolicy != corev1.DNSClusterFirstWithHostNet {
 				t.Errorf("host network %v, DNS %s", pod.HostNetwork, pod.DNSPolicy)
 			}
@@ -209,7 +215,7 @@ func TestManifestsThatCannotBe(t *testing.T) {
 		"namespace": func(c *fleet.Cluster) { c.Spec.AgentNamespace = "Not/A/Name" },
 		"budget":    func(c *fleet.Cluster) { c.Spec.AgentSchedulingCustomization = budget("1", "1") },
 	} {
-		_, wrong := manifestsOf(newCluster(change), "image", nil)
+		_, wrong := manifestsOf(newCluster(change), "image", nil, "")
 		if wrong == nil || wrong.Reason != ReasonSpecInvalid || !strings.HasPrefix(wrong.Message, "spec.") {
 			t.Errorf("%s: %v", name, wrong)
 		}
@@ -227,4 +233,18 @@ func TestManifestsFingerprintKnowsTheServer(t *testing.T) {
 
 func budget(minimum, maximum string) *fleet.AgentSchedulingCustomization {
 	return &fleet.AgentSchedulingCustomization{PodDisruptionBudget: &fleet.PodDisruptionBudgetSpec{MinAvailable: minimum, MaxUnavailable: maximum}}
+}
+
+// The agent in the namespace of before goes first: two would install the same releases.
+func TestManifestsOfAnAgentThatMoves(t *testing.T) {
+	cluster := newCluster(func(c *fleet.Cluster) { c.Spec.AgentNamespace = "agents" })
+	for before, want := range map[string]int{"": 0, "agents": 0, "cattle-fleet-system": 1} {
+		m, wrong := manifestsOf(cluster, "image", nil, before)
+		if wrong != nil {
+			t.Fatal(wrong)
+		}
+		if len(m.First) != want {
+			t.Errorf("from %q: %v goes first", before, m.First)
+		}
+	}
 }

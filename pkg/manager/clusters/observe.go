@@ -92,7 +92,7 @@ func (f importFacts) plan(token credential, server string) (agentManifests, stri
 	if err != nil {
 		return agentManifests{}, "", err
 	}
-	manifests, wrong := manifestsOf(f.cluster, f.image, kubeconfig)
+	manifests, wrong := manifestsOf(f.cluster, f.image, kubeconfig, token.Namespace)
 	if wrong != nil {
 		return agentManifests{}, "", wrong
 	}

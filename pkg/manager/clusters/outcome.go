@@ -35,9 +35,13 @@ func (o outcome) brought(cluster *fleet.Cluster, installed *installation, err er
 	return o
 }
 
-// joined returns the outcome after an attempt to make the token of an agent that registered itself.
-func (o outcome) joined(cluster *fleet.Cluster, err error) outcome {
+// joined returns the outcome after an attempt to make the token of an agent that registered itself. installed are the
+// settings that the agent has by now; nil if that is not known.
+func (o outcome) joined(cluster *fleet.Cluster, installed *installation, err error) outcome {
 	o.imported = resultOf(err, ReasonRegistered, orTold(o.imported, cluster, fleet.ConditionImported))
+	if installed != nil {
+		o.installed = installed
+	}
 	return o
 }
 
@@ -106,7 +110,7 @@ func installationOf(cluster *fleet.Cluster, hub kube.Address) *installation {
 		generation:     spec.RedeployAgentGeneration,
 		apiServerURL:   hub.URL,
 		privateRepoURL: spec.PrivateRepoURL,
-		hostNetwork:    hostNetwork(cluster),
+		hostNetwork:    spec.HostNetwork != nil && *spec.HostNetwork,
 		agentNamespace: agentNamespace(cluster),
 		tlsMode:        "system-store",
 	}

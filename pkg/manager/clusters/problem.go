@@ -34,6 +34,8 @@ const (
 	ReasonKubeconfigInvalid = "KubeconfigInvalid"
 	// ReasonSpecInvalid: a setting of the agent cannot be used.
 	ReasonSpecInvalid = "SpecInvalid"
+	// ReasonNameTaken: a bundle has the name that the agent's own deployment needs.
+	ReasonNameTaken = "NameTaken"
 	// ReasonHubAddressMissing: it is not known how agents reach the hub.
 	ReasonHubAddressMissing = "HubAddressMissing"
 	// ReasonUnreachable: the cluster's API server does not answer.

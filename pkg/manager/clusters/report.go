@@ -88,6 +88,7 @@ func (c *controller) statusOf(cluster *fleet.Cluster, sum func(status.ClusterFac
 	if o.installed != nil {
 		o.installed.writeTo(&now)
 	}
+	c.reportDelivery(cluster, &now)
 	life := signs{
 		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
 		last: c.beats.of(names.ClusterNamespace(key.Namespace, key.Name)), watching: c.watching, now: c.Clock.Now(),

@@ -2,11 +2,13 @@ package clusters
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
@@ -30,9 +32,9 @@ func (c *controller) mismatch(key kube.Key) (string, error) {
 	if err != nil || cluster == nil || !c.reportable(cluster) {
 		return "", err
 	}
-	deployments, err := c.deployments.List(names.ClusterNamespace(key.Namespace, key.Name), labels.Everything())
+	deployments, err := c.counted(names.ClusterNamespace(key.Namespace, key.Name))
 	if err != nil {
-		return "", fmt.Errorf("listing deployments: %w", err)
+		return "", err
 	}
 	right, _ := c.statusOf(cluster, func(facts status.ClusterFacts) fleet.ClusterStatus {
 		facts.Deployments = deployments
@@ -46,11 +48,20 @@ func (c *controller) mismatch(key kube.Key) (string, error) {
 	return kube.Difference(&fleet.Cluster{Status: told}, &fleet.Cluster{Status: right})
 }
 
-func (c *controller) repair(key kube.Key) error {
-	namespace := names.ClusterNamespace(key.Namespace, key.Name)
+// counted returns the deployments that the status of their cluster counts: all but that of the agent itself.
+func (c *controller) counted(namespace string) ([]*fleet.BundleDeployment, error) {
 	deployments, err := c.deployments.List(namespace, labels.Everything())
 	if err != nil {
-		return fmt.Errorf("listing deployments: %w", err)
+		return nil, fmt.Errorf("listing deployments: %w", err)
+	}
+	return slices.DeleteFunc(slices.Clone(deployments), delivery.Is), nil
+}
+
+func (c *controller) repair(key kube.Key) error {
+	namespace := names.ClusterNamespace(key.Namespace, key.Name)
+	deployments, err := c.counted(namespace)
+	if err != nil {
+		return err
 	}
 	c.rollups.rebuild(namespace, deployments)
 	c.status.Wake(key)

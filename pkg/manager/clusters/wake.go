@@ -7,8 +7,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
@@ -17,6 +19,10 @@ import (
 func (c *controller) wake() {
 	c.Hub.Clusters.OnEvent(c.onCluster)
 	c.Hub.BundleDeployments.OnEvent(func(e kube.Event[*fleet.BundleDeployment]) {
+		if delivery.Is(e.Object()) {
+			c.onDelivery(e)
+			return
+		}
 		shows := c.rollups.deployment(e)
 		if key := kube.ClusterOf(e.Object()); shows && key.Name != "" {
 			c.status.Coalesce(key)
@@ -24,6 +30,28 @@ func (c *controller) wake() {
 	})
 	c.Hub.Namespaces.OnEvent(c.onNamespace)
 	c.Hub.Leases.OnEvent(c.onLease)
+	c.Secrets.OnChange(c.onSecret)
+}
+
+// onSecret has the clusters imported at once whose kubeconfig has changed, and the cluster looked at whose agent has lost the
+// token that is kept for it.
+func (c *controller) onSecret(key kube.Key) {
+	if key.Name == names.SecretAgent {
+		if cluster, ok := c.ownerOf(key.Namespace); ok {
+			c.imports.Wake(cluster)
+		}
+		return
+	}
+	clusters, err := c.clusters.List(key.Namespace, labels.Everything())
+	if err != nil {
+		c.Log.WithError(err).Error("Listing clusters failed")
+		return
+	}
+	for _, cluster := range clusters {
+		if cluster.Spec.KubeConfigSecret == key.Name {
+			c.imports.Wake(kube.KeyOf(cluster))
+		}
+	}
 }
 
 func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
@@ -36,6 +64,10 @@ func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 		c.access.Wake(key)
 	case e.Old.Generation != e.New.Generation, held(e.Old) && !held(e.New), hasAgent(e.Old) != hasAgent(e.New):
 		c.access.Wake(key)
+		c.status.Coalesce(key)
+	case e.Old.Status.Agent.Managed != e.New.Status.Agent.Managed, e.Old.Status.Agent.Namespace != e.New.Status.Agent.Namespace,
+		e.Old.Labels[names.LabelNonManagedAgent] != e.New.Labels[names.LabelNonManagedAgent]:
+		c.imports.Wake(key)
 		c.status.Coalesce(key)
 	case reports(e.Old, e.New) && !c.told.Is(key, e.New.Status):
 		c.status.Coalesce(key)

@@ -33,6 +33,8 @@ type Deps struct {
 	Clock    clock.PassiveClock
 	// Agents is the address of the hub for agents; that of Hub where it is empty.
 	Agents kube.Address
+	// Secrets tells which Secrets have changed.
+	Secrets Changes
 	// Namespace is that of the manager.
 	Namespace string
 	// MaxTokenTTL bounds how long join tokens are valid; zero is no bound.
@@ -41,6 +43,11 @@ type Deps struct {
 	IgnoreLabels bool
 	// Observe is told of every reconcile.
 	Observe func(controller string) func(time.Duration, error)
+}
+
+// Changes tells of objects that have appeared, changed or gone.
+type Changes interface {
+	OnChange(f func(kube.Key))
 }
 
 type controller struct {

@@ -25,6 +25,14 @@ func (c *controller) wake() {
 		}
 	})
 	c.Hub.Clusters.OnEvent(c.onCluster)
+	c.Secrets.OnChange(c.onSecret)
+}
+
+// onSecret wakes the token whose Secret somebody has changed or taken away. Most are none of any token.
+func (c *controller) onSecret(key kube.Key) {
+	if _, err := c.tokens.Get(key.Namespace, key.Name); err == nil {
+		c.issues.Wake(key)
+	}
 }
 
 // onCluster wakes the registrations that wait for the cluster. Its heartbeats wake nothing.

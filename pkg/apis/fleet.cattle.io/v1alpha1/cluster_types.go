@@ -197,6 +197,8 @@ type AgentStatus struct {
 	LastSeen metav1.Time `json:"lastSeen,omitempty,omitzero"`
 	// Namespace of the agent, downstream.
 	Namespace string `json:"namespace,omitempty"`
+	// Managed says that the agent takes what it is made of, its Deployment, from the hub.
+	Managed bool `json:"managed,omitempty"`
 	// UnclaimedReleases counts the Helm releases that the agent made and whose deployment is not on the hub. They stay.
 	UnclaimedReleases int `json:"unclaimedReleases,omitempty"`
 	// Unclaimed names up to ten of them, as namespace/name.

@@ -35,6 +35,8 @@ const (
 	ConditionAccepted = "Accepted"
 	// ConditionGitPolling says on a GitRepo whether the repository could be asked for its head.
 	ConditionGitPolling = "GitPolling"
+	// ConditionWebhookSecret is False on a GitRepo whose spec.webhookSecret can verify no delivery; else it is absent.
+	ConditionWebhookSecret = "WebhookSecret"
 	// ConditionPolled says on a HelmOp whether the chart repository could be asked for versions.
 	ConditionPolled = "Polled"
 	// ConditionImageSynced says on a GitRepo whether image updates could be committed back.
@@ -67,6 +69,9 @@ const (
 	ConditionImported = "Imported"
 	// ConditionClusterReachable is False on a Cluster whose agent's heartbeat is overdue.
 	ConditionClusterReachable = "ClusterReachable"
+	// ConditionAgentDeployed says on a Cluster whether its agent is what the settings of the Cluster ask for; an agent that the
+	// manager installs by a kubeconfig has none.
+	ConditionAgentDeployed = "AgentDeployed"
 )
 
 // Reasons of conditions that more than one package reads or writes.
