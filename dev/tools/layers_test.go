@@ -33,6 +33,7 @@ var layers = map[string]int{
 	"pkg/bundleset": 1,
 	"pkg/delivery":  1,
 	"pkg/drift":     1,
+	"pkg/joining":   1,
 	"pkg/ownership": 1,
 	"pkg/policy":    1,
 	"pkg/rollout":   1,

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -311,6 +313,70 @@ func TestTokenOfAJoinedAgentIsRenewed(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// An agent learns with its next token where the hub is from now on, and goes there if it is answered there.
+func TestHubMoves(t *testing.T) {
+	t.Parallel()
+	place, d := newDownstream(t).namespace, newDownstream(t)
+	old := kube.AddressOf(env.Config)
+	moved := kube.Address{URL: strings.Replace(old.URL, "127.0.0.1", "localhost", 1), CA: old.CA}
+	for name, tt := range map[string]struct {
+		says kube.Address
+		want string
+	}{
+		"nothing":               {kube.Address{}, old.URL},
+		"nobody is there":       {kube.Address{URL: "https://127.0.0.1:1", CA: old.CA}, old.URL},
+		"somebody else's there": {kube.Address{URL: moved.URL}, old.URL},
+		"it has moved":          {moved, moved.URL},
+	} {
+		kubeconfig, err := old.Kubeconfig(place, agentToken(t, place))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: place, Name: names.SecretAgent},
+			Data: map[string][]byte{
+				names.KeyToken: []byte(agentToken(t, place)), names.KeyAPIServerURL: []byte(tt.says.URL), names.KeyAPIServerCA: tt.says.CA,
+			},
+		}
+		env.Secrets.Make(t, kept)
+		mine := &corev1.Secret{Data: map[string][]byte{names.KeyKubeconfig: kubeconfig, names.KeyDeploymentNamespace: []byte(place)}}
+		mine.Annotations = map[string]string{names.AnnotationRegistered: "x"}
+		renewed, err := (&registration.Registrar{Local: d.client, Namespace: d.namespace}).Renew(t.Context(), mine)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !bytes.Contains(renewed.Data[names.KeyKubeconfig], []byte("server: "+tt.want+"\n")) {
+			t.Errorf("told that %s, the agent does not go to %s", name, tt.want)
+		}
+		env.Secrets.Remove(t, harness.KeyOf(kept))
+	}
+}
+
+// agentToken returns a new token of an agent in a namespace of the hub.
+func agentToken(t *testing.T, namespace string) string {
+	t.Helper()
+	meta := metav1.ObjectMeta{Name: names.Agent}
+	_, err1 := env.Kubernetes.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
+	_, err2 := env.Kubernetes.RbacV1().Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"},
+	}}}, metav1.CreateOptions{})
+	_, err3 := env.Kubernetes.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: names.Agent},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: names.Agent}},
+	}, metav1.CreateOptions{})
+	for _, err := range []error{err1, err2, err3} {
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	// Two that are asked for in the same second are told apart by their ids.
+	token, err := env.Kubernetes.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), names.Agent, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.Status.Token
 }
 
 // An agent whose own token is no longer accepted, because it was away for too long, registers again and is known.

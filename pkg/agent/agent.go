@@ -117,6 +117,8 @@ type agent struct {
 	metrics *metrics
 	session atomic.Pointer[session]
 	joining *joining
+	// newest are the credentials that were read last.
+	newest atomic.Pointer[credentials]
 	// rehearsed says that the hub has answered an agent that waits for its turn.
 	rehearsed atomic.Bool
 }
@@ -150,7 +152,7 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	if config.LeaderElection {
 		group.Go(func() error { return a.takeTurns(ctx, client, updates) })
 	} else {
-		group.Go(func() error { return a.work(ctx, updates, nil) })
+		group.Go(func() error { return a.work(ctx, updates) })
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -158,11 +160,11 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	return nil
 }
 
-// work joins a hub and acts for it until ctx ends. first are credentials that were read before, or nil.
-func (a *agent) work(ctx context.Context, updates <-chan *credentials, first *credentials) error {
+// work joins a hub and acts for it until ctx ends.
+func (a *agent) work(ctx context.Context, updates <-chan *credentials) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.joining.run(ctx) })
-	group.Go(func() error { return a.supervise(ctx, updates, first) })
+	group.Go(func() error { return a.supervise(ctx, updates) })
 	return group.Wait()
 }
 
@@ -184,6 +186,7 @@ func (a *agent) watchCredentials(ctx context.Context, client kubernetes.Interfac
 			log.WithError(err).Error("Secret cannot be used; waiting for it to be put right")
 			return
 		}
+		a.newest.Store(c)
 		select {
 		case updates <- c:
 		case <-ctx.Done():
@@ -220,7 +223,7 @@ func secretInformer(client kubernetes.Interface, namespace, name string) cache.S
 }
 
 // supervise holds a session with whatever hub the credentials name.
-func (a *agent) supervise(ctx context.Context, updates <-chan *credentials, first *credentials) error {
+func (a *agent) supervise(ctx context.Context, updates <-chan *credentials) error {
 	end := func() {}
 	defer func() { end() }()
 	var current *session
@@ -230,8 +233,8 @@ func (a *agent) supervise(ctx context.Context, updates <-chan *credentials, firs
 		current.line.onRejected(a.joining.rejected)
 		end = inBackground(ctx, current.run)
 	}
-	if first != nil {
-		begin(first)
+	if c := a.newest.Load(); c != nil {
+		begin(c)
 	}
 	for {
 		select {

@@ -21,9 +21,10 @@ import (
 // joining has the agent register where it is given something to register with, and keeps the token of an agent that did.
 type joining struct {
 	registrar *registration.Registrar
-	informer  cache.SharedIndexInformer
-	log       logrus.FieldLogger
-	clock     clock.WithTicker
+	// informer watches what the agent registers with; it runs once.
+	informer func() cache.SharedIndexInformer
+	log      logrus.FieldLogger
+	clock    clock.WithTicker
 	// changed has something to take when something may have to be done.
 	changed chan struct{}
 
@@ -75,7 +76,7 @@ func (s situation) next() (errand, time.Time) {
 func newJoining(client kubernetes.Interface, namespace string, log logrus.FieldLogger) *joining {
 	return &joining{
 		registrar: &registration.Registrar{Local: client, Namespace: namespace},
-		informer:  secretInformer(client, namespace, names.SecretAgentBootstrap),
+		informer:  func() cache.SharedIndexInformer { return secretInformer(client, namespace, names.SecretAgentBootstrap) },
 		log:       log.WithField("controller", "registration"), clock: clock.RealClock{},
 		changed: make(chan struct{}, 1),
 	}
@@ -126,14 +127,15 @@ func (j *joining) run(ctx context.Context) error {
 		}
 		j.change(func(s *situation) { s.bootstrap = &b })
 	}
-	_, err := j.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	informer := j.informer()
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: read, UpdateFunc: func(_, obj any) { read(obj) },
 		DeleteFunc: func(any) { j.change(func(s *situation) { s.bootstrap = nil }) },
 	})
 	if err != nil {
 		return fmt.Errorf("watching Secret %s: %w", names.SecretAgentBootstrap, err)
 	}
-	go j.informer.RunWithContext(ctx)
+	go informer.RunWithContext(ctx)
 	var again time.Duration
 	for {
 		j.mu.Lock()

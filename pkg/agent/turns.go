@@ -23,15 +23,15 @@ const turnPeriod = 2 * time.Second
 func (a *agent) takeTurns(ctx context.Context, client kubernetes.Interface, updates <-chan *credentials) error {
 	for {
 		waiting, called := context.WithCancel(ctx)
-		rehearsed := make(chan *credentials, 1)
-		go func() { rehearsed <- a.rehearse(waiting, updates) }()
+		rehearsed := inBackground(waiting, func(ctx context.Context) { a.rehearse(ctx, updates) })
 		err := election.Run(ctx, election.Options{
 			Namespace: a.config.Namespace, Name: names.LeaseAgent, Identity: a.holder(), Retry: turnPeriod,
 			Leases: func(func(error)) coordinationclient.LeasesGetter { return client.CoordinationV1() },
 		}, func(ctx context.Context) error {
-			called()
-			return a.work(ctx, updates, <-rehearsed)
+			rehearsed()
+			return a.work(ctx, updates)
 		})
+		rehearsed()
 		called()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -44,22 +44,27 @@ func (a *agent) takeTurns(ctx context.Context, client kubernetes.Interface, upda
 }
 
 // rehearse does, with the credentials that are there, what a session begins
-// with, and changes nothing. It returns the newest credentials when ctx ends.
-func (a *agent) rehearse(ctx context.Context, updates <-chan *credentials) *credentials {
+// with, and changes nothing, until ctx ends.
+func (a *agent) rehearse(ctx context.Context, updates <-chan *credentials) {
 	end := func() {}
 	defer func() {
 		end()
 		a.rehearsed.Store(false)
 	}()
-	var newest *credentials
+	begin := func(c *credentials) {
+		end()
+		s := &session{agent: a, credentials: c, line: newLine(c.token)}
+		end = inBackground(ctx, func(ctx context.Context) { a.rehearsed.Store(s.reachesHub(ctx)) })
+	}
+	if c := a.newest.Load(); c != nil {
+		begin(c)
+	}
 	for {
 		select {
 		case <-ctx.Done():
-			return newest
-		case newest = <-updates:
-			end()
-			s := &session{agent: a, credentials: newest, line: newLine(newest.token)}
-			end = inBackground(ctx, func(ctx context.Context) { a.rehearsed.Store(s.reachesHub(ctx)) })
+			return
+		case c := <-updates:
+			begin(c)
 		}
 	}
 }

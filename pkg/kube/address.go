@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"fmt"
 
 	"k8s.io/client-go/rest"
@@ -55,3 +56,6 @@ func (a Address) Kubeconfig(namespace, token string) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// Is says whether the addresses are the same.
+func (a Address) Is(other Address) bool { return a.URL == other.URL && bytes.Equal(a.CA, other.CA) }

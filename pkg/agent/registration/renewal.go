@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -52,7 +53,28 @@ func (r *Registrar) Renew(ctx context.Context, secret *corev1.Secret) (*corev1.S
 		return nil, errNotRenewed
 	}
 	address := kube.Address{URL: config.Host, CA: config.CAData}
-	return r.renewed(ctx, address, secret, kept)
+	return r.renewed(ctx, moved(ctx, address, kept), secret, kept)
+}
+
+// moved returns the address where the hub is from now on: the one that it names, if the agent is answered there with its new
+// token, else the one that it has. An address that is wrong, or not reached from here, cuts nobody off.
+func moved(ctx context.Context, from kube.Address, kept *corev1.Secret) kube.Address {
+	to := kube.Address{URL: string(kept.Data[names.KeyAPIServerURL]), CA: kept.Data[names.KeyAPIServerCA]}
+	if to.URL == "" || to.Is(from) {
+		return from
+	}
+	hub, err := kubernetes.NewForConfig(&rest.Config{
+		Host: to.URL, TLSClientConfig: rest.TLSClientConfig{CAData: to.CA}, BearerToken: string(kept.Data[names.KeyToken]),
+		Timeout: requestTimeout, UserAgent: "flotilla-agent",
+	})
+	if err != nil {
+		return from
+	}
+	there, err := hub.CoreV1().Secrets(kept.Namespace).Get(ctx, names.SecretAgent, metav1.GetOptions{})
+	if err != nil || there.UID != kept.UID {
+		return from
+	}
+	return to
 }
 
 func (r *Registrar) renewed(ctx context.Context, address kube.Address, secret, kept *corev1.Secret) (*corev1.Secret, error) {

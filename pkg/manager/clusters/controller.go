@@ -242,5 +242,11 @@ func (c *controller) ensureJoined(ctx context.Context, cluster *fleet.Cluster) (
 	if err != nil {
 		return 0, err
 	}
+	if c.AgentURL != "" && !token.Hub.Is(c.address) {
+		token.Hub = c.address
+		if err := c.keepCredential(ctx, cluster, token); err != nil {
+			return 0, err
+		}
+	}
 	return token.Renew.Sub(now), nil
 }

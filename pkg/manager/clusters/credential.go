@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -21,6 +22,8 @@ type credential struct {
 	Renew time.Time
 	// Delivered is the fingerprint of what was last installed downstream.
 	Delivered string
+	// Hub is where agents that joined reach the hub from now on; zero leaves it to them.
+	Hub kube.Address
 	// Namespace is where the agent was installed last, downstream.
 	Namespace string
 }
@@ -37,6 +40,7 @@ func credentialFrom(secret *corev1.Secret) credential {
 	}
 	return credential{
 		Token: string(secret.Data[names.KeyToken]), Expires: expires, Renew: renew,
+		Hub:       kube.Address{URL: string(secret.Data[names.KeyAPIServerURL]), CA: secret.Data[names.KeyAPIServerCA]},
 		Delivered: secret.Annotations[names.AnnotationDelivered], Namespace: secret.Annotations[names.AnnotationAgentNamespace],
 	}
 }
@@ -64,9 +68,13 @@ func (c credential) secret(namespace string) *corev1.Secret {
 	if c.Namespace != "" {
 		annotations[names.AnnotationAgentNamespace] = c.Namespace
 	}
+	data := map[string][]byte{names.KeyToken: []byte(c.Token)}
+	if c.Hub.URL != "" {
+		data[names.KeyAPIServerURL], data[names.KeyAPIServerCA] = []byte(c.Hub.URL), c.Hub.CA
+	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: names.SecretAgent, Namespace: namespace, Labels: managed(), Annotations: annotations},
 		Type:       names.SecretTypeAgentCredential,
-		Data:       map[string][]byte{names.KeyToken: []byte(c.Token)},
+		Data:       data,
 	}
 }

@@ -50,7 +50,7 @@ func (c *controller) ensureCredential(ctx context.Context, cluster *fleet.Cluste
 		return credential{}, fmt.Errorf("requesting a token for the agent: %w", err)
 	}
 	next := issued(granted.Status, now)
-	next.Delivered, next.Namespace = have.Delivered, have.Namespace
+	next.Delivered, next.Namespace, next.Hub = have.Delivered, have.Namespace, have.Hub
 	if err := c.keepCredential(ctx, cluster, next); err != nil {
 		return credential{}, err
 	}

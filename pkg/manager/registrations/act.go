@@ -14,15 +14,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/joining"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
 // act does the step.
-func (c *controller) act(ctx context.Context, f facts, d decision) error {
-	switch d.step {
-	case stepCreate:
-		_, err := c.Hub.Clusters.Create(ctx, d.cluster)
+func (c *controller) act(ctx context.Context, f joining.Facts, d joining.Decision) error {
+	switch d.Step {
+	case joining.Create:
+		_, err := c.Hub.Clusters.Create(ctx, d.Cluster)
 		if apierrors.IsAlreadyExists(err) {
 			// Whose it is shows with the event of the one that was faster.
 			return nil
@@ -30,15 +31,15 @@ func (c *controller) act(ctx context.Context, f facts, d decision) error {
 		if err != nil {
 			return fmt.Errorf("creating cluster: %w", err)
 		}
-		c.log(f.registration).WithField("cluster", d.cluster.Name).Info("Cluster joins")
+		c.log(f.Registration).WithField("cluster", d.Cluster.Name).Info("Cluster joins")
 		return nil
-	case stepClaim:
-		return c.claim(ctx, f.registration, d.cluster)
-	case stepGrant:
+	case joining.Claim:
+		return c.claim(ctx, f.Registration, d.Cluster)
+	case joining.Grant:
 		return c.grant(ctx, f, d)
-	case stepRefuse:
-		return c.refuse(ctx, f.registration, d)
-	case stepWait:
+	case joining.Refuse:
+		return c.refuse(ctx, f.Registration, d)
+	case joining.Wait:
 	}
 	return nil
 }
@@ -61,32 +62,32 @@ func (c *controller) claim(ctx context.Context, registration *fleet.ClusterRegis
 }
 
 // grant answers with the token of the cluster.
-func (c *controller) grant(ctx context.Context, f facts, d decision) error {
+func (c *controller) grant(ctx context.Context, f joining.Facts, d joining.Decision) error {
 	data := map[string][]byte{
-		names.KeyToken:               f.place.Data[names.KeyToken],
-		names.KeyDeploymentNamespace: []byte(f.place.Namespace),
-		names.KeyClusterNamespace:    []byte(d.cluster.Namespace),
-		names.KeyClusterName:         []byte(d.cluster.Name),
+		names.KeyToken:               f.Place.Data[names.KeyToken],
+		names.KeyDeploymentNamespace: []byte(f.Place.Namespace),
+		names.KeyClusterNamespace:    []byte(d.Cluster.Namespace),
+		names.KeyClusterName:         []byte(d.Cluster.Name),
 	}
 	annotations := map[string]string{
-		names.AnnotationExpires: f.place.Annotations[names.AnnotationExpires], names.AnnotationRenew: f.place.Annotations[names.AnnotationRenew],
-		names.AnnotationSeenBefore: d.cluster.Status.Agent.LastSeen.UTC().Format(time.RFC3339),
+		names.AnnotationExpires: f.Place.Annotations[names.AnnotationExpires], names.AnnotationRenew: f.Place.Annotations[names.AnnotationRenew],
+		names.AnnotationSeenBefore: d.Cluster.Status.Agent.LastSeen.UTC().Format(time.RFC3339),
 	}
-	if err := c.write(ctx, f.registration, data, annotations); err != nil {
+	if err := c.write(ctx, f.Registration, data, annotations); err != nil {
 		return err
 	}
-	if err := c.reportAnswer(ctx, f.registration, d); err != nil {
+	if err := c.reportAnswer(ctx, f.Registration, d); err != nil {
 		return err
 	}
-	c.log(f.registration).WithField("cluster", d.cluster.Name).Info("Agent has joined")
+	c.log(f.Registration).WithField("cluster", d.Cluster.Name).Info("Agent has joined")
 	return nil
 }
 
 // refuse answers with the reason.
-func (c *controller) refuse(ctx context.Context, registration *fleet.ClusterRegistration, d decision) error {
-	if len(registration.Spec.ClientRandom) >= minClientRandom {
+func (c *controller) refuse(ctx context.Context, registration *fleet.ClusterRegistration, d joining.Decision) error {
+	if len(registration.Spec.ClientRandom) >= joining.MinClientRandom {
 		// Else anybody could ask for the answer.
-		data := map[string][]byte{names.KeyRefused: []byte(d.message)}
+		data := map[string][]byte{names.KeyRefused: []byte(d.Message)}
 		if err := c.write(ctx, registration, data, nil); err != nil {
 			return err
 		}
@@ -94,8 +95,8 @@ func (c *controller) refuse(ctx context.Context, registration *fleet.ClusterRegi
 	if err := c.reportAnswer(ctx, registration, d); err != nil {
 		return err
 	}
-	c.log(registration).WithField("reason", d.reason).Warn("Refused registration")
-	c.Recorder.Eventf(registration, nil, corev1.EventTypeWarning, d.reason, "Register", "%s", d.message)
+	c.log(registration).WithField("reason", d.Reason).Warn("Refused registration")
+	c.Recorder.Eventf(registration, nil, corev1.EventTypeWarning, d.Reason, "Register", "%s", d.Message)
 	return nil
 }
 
@@ -129,12 +130,12 @@ func (c *controller) write(ctx context.Context, registration *fleet.ClusterRegis
 }
 
 // reportAnswer says in the status how the registration ended.
-func (c *controller) reportAnswer(ctx context.Context, registration *fleet.ClusterRegistration, d decision) error {
+func (c *controller) reportAnswer(ctx context.Context, registration *fleet.ClusterRegistration, d joining.Decision) error {
 	after := registration.DeepCopy()
-	condition := fleet.Condition{Type: fleet.ConditionAccepted, Status: metav1.ConditionFalse, Reason: d.reason, Message: d.message}
-	if d.step == stepGrant {
+	condition := fleet.Condition{Type: fleet.ConditionAccepted, Status: metav1.ConditionFalse, Reason: d.Reason, Message: d.Message}
+	if d.Step == joining.Grant {
 		condition.Status = metav1.ConditionTrue
-		after.Status.Granted, after.Status.ClusterName = true, d.cluster.Name
+		after.Status.Granted, after.Status.ClusterName = true, d.Cluster.Name
 	}
 	status.Set(&after.Status.Conditions, condition, metav1.NewTime(c.Clock.Now()))
 	if _, err := c.Hub.ClusterRegistrations.PatchStatus(ctx, registration, after); err != nil && !apierrors.IsNotFound(err) {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/joining"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -48,9 +49,9 @@ func admission() []runtime.Object {
 					{
 						Expression: fmt.Sprintf(
 							`object.spec.?clientID.orValue('').size() <= %d && object.spec.?clientRandom.orValue('').size() <= %d && object.spec.?clusterLabels.orValue({}).size() <= %d`,
-							maxClientID, maxClientRandom, maxLabels),
+							joining.MaxClientID, joining.MaxClientRandom, joining.MaxLabels),
 						Message: fmt.Sprintf("spec.clientID has at most %d characters, spec.clientRandom %d, and spec.clusterLabels has at most %d labels",
-							maxClientID, maxClientRandom, maxLabels),
+							joining.MaxClientID, joining.MaxClientRandom, joining.MaxLabels),
 						Reason: &forbidden,
 					},
 					{

@@ -22,6 +22,7 @@ import (
 	"k8s.io/utils/clock"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/joining"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
 
@@ -115,7 +116,7 @@ func (c *controller) answer(ctx context.Context, key kube.Key) (time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	return 0, c.act(ctx, f, f.decide())
+	return 0, c.act(ctx, f, f.Decide())
 }
 
 // issue makes the Secret of a join token, and renews the token in time. It returns after how much time that is due.
@@ -128,8 +129,8 @@ func (c *controller) issue(ctx context.Context, key kube.Key) (time.Duration, er
 		return 0, fmt.Errorf("reading registration token: %w", err)
 	}
 	now := c.Clock.Now()
-	life := lifeOf(token, c.MaxTokenTTL, now)
-	if token.DeletionTimestamp != nil || life.over {
+	life := joining.LifeOf(token, c.MaxTokenTTL, now)
+	if token.DeletionTimestamp != nil || life.Over {
 		return 0, nil
 	}
 	if err := c.prepare(ctx); err != nil {

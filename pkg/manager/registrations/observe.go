@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/joining"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
@@ -22,24 +23,24 @@ func answered(registration *fleet.ClusterRegistration) bool {
 }
 
 // observe reads what an answer depends on. Secrets are read past the caches, which hold none of these.
-func (c *controller) observe(ctx context.Context, registration *fleet.ClusterRegistration) (facts, error) {
-	f := facts{registration: registration, ignoreLabels: c.IgnoreLabels}
+func (c *controller) observe(ctx context.Context, registration *fleet.ClusterRegistration) (joining.Facts, error) {
+	f := joining.Facts{Registration: registration, IgnoreLabels: c.IgnoreLabels}
 	if err := c.observeToken(ctx, &f); err != nil {
 		return f, err
 	}
 	var err error
-	if f.withID, err = c.clusters.GetByIndex(kube.ByClientID, clientOf(registration)); err != nil {
+	if f.WithID, err = c.clusters.GetByIndex(kube.ByClientID, clientOf(registration)); err != nil {
 		return f, fmt.Errorf("finding clusters: %w", err)
 	}
-	f.named, err = c.clusters.Get(registration.Namespace, names.RegisteredCluster(registration.Spec.ClientID))
+	f.Named, err = c.clusters.Get(registration.Namespace, names.RegisteredCluster(registration.Spec.ClientID))
 	if apierrors.IsNotFound(err) {
-		f.named, err = nil, nil
+		f.Named, err = nil, nil
 	}
 	if err != nil {
 		return f, fmt.Errorf("finding cluster: %w", err)
 	}
-	if len(f.withID) == 1 {
-		f.place, err = c.placeOf(ctx, f.withID[0])
+	if len(f.WithID) == 1 {
+		f.Place, err = c.placeOf(ctx, f.WithID[0])
 	}
 	return f, err
 }
@@ -49,26 +50,26 @@ func clientOf(registration *fleet.ClusterRegistration) string {
 }
 
 // observeToken finds the token that the registration says it was made with, and what was issued for it.
-func (c *controller) observeToken(ctx context.Context, f *facts) error {
-	named := f.registration.Labels[names.LabelRegistrationToken]
-	tokens, err := c.tokens.List(f.registration.Namespace, labels.Everything())
+func (c *controller) observeToken(ctx context.Context, f *joining.Facts) error {
+	named := f.Registration.Labels[names.LabelRegistrationToken]
+	tokens, err := c.tokens.List(f.Registration.Namespace, labels.Everything())
 	if err != nil {
 		return fmt.Errorf("finding token: %w", err)
 	}
 	for _, token := range tokens {
 		if named != "" && names.RegistrationToken(token.Name) == named && token.DeletionTimestamp == nil {
-			f.token = token
+			f.Token = token
 		}
 	}
-	if f.token == nil {
+	if f.Token == nil {
 		return nil
 	}
-	f.life = lifeOf(f.token, c.MaxTokenTTL, c.Clock.Now())
-	secret, err := c.optionalSecret(ctx, f.token.Namespace, f.token.Name)
-	if err != nil || secret == nil || !ownedBy(secret, f.token) {
+	f.Life = joining.LifeOf(f.Token, c.MaxTokenTTL, c.Clock.Now())
+	secret, err := c.optionalSecret(ctx, f.Token.Namespace, f.Token.Name)
+	if err != nil || secret == nil || !ownedBy(secret, f.Token) {
 		return err
 	}
-	f.credentials = strings.Split(secret.Annotations[names.AnnotationCredential], ",")
+	f.Credentials = strings.Split(secret.Annotations[names.AnnotationCredential], ",")
 	return nil
 }
 

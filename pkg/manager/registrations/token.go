@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/joining"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
@@ -81,7 +82,7 @@ func (c *controller) allowJoining(ctx context.Context, workspace string) error {
 
 // ensureValues keeps the Secret with the values of an agent, and a token in it that is valid for long enough. It returns
 // after how much time the token is to be renewed; zero if never.
-func (c *controller) ensureValues(ctx context.Context, token *fleet.ClusterRegistrationToken, life life, now time.Time) (time.Duration, error) {
+func (c *controller) ensureValues(ctx context.Context, token *fleet.ClusterRegistrationToken, life joining.Life, now time.Time) (time.Duration, error) {
 	secret, err := c.optionalSecret(ctx, token.Namespace, token.Name)
 	if err != nil {
 		return 0, err
@@ -122,11 +123,11 @@ func emptyValues(token *fleet.ClusterRegistrationToken) *corev1.Secret {
 }
 
 // renew puts a new token into the Secret.
-func (c *controller) renew(ctx context.Context, token *fleet.ClusterRegistrationToken, secret *corev1.Secret, life life) (time.Duration, error) {
+func (c *controller) renew(ctx context.Context, token *fleet.ClusterRegistrationToken, secret *corev1.Secret, life joining.Life) (time.Duration, error) {
 	now := c.Clock.Now()
 	asked := forEver
-	if !life.ends.IsZero() {
-		asked = max(life.ends.Sub(now), shortest)
+	if !life.Ends.IsZero() {
+		asked = max(life.Ends.Sub(now), shortest)
 	}
 	seconds := int64(asked.Seconds())
 	granted, err := c.Hub.Kubernetes.CoreV1().ServiceAccounts(token.Namespace).CreateToken(ctx, names.Join, &authenticationv1.TokenRequest{
@@ -222,7 +223,7 @@ func credentialID(token string) (string, error) {
 }
 
 // reportToken says in the status of the token where it is and until when, or what keeps it from being made.
-func (c *controller) reportToken(ctx context.Context, token *fleet.ClusterRegistrationToken, life life, failed error) error {
+func (c *controller) reportToken(ctx context.Context, token *fleet.ClusterRegistrationToken, life joining.Life, failed error) error {
 	after := token.DeepCopy()
 	accepted := fleet.Condition{Type: fleet.ConditionAccepted, Status: metav1.ConditionTrue, Reason: ReasonIssued}
 	switch {
@@ -236,8 +237,8 @@ func (c *controller) reportToken(ctx context.Context, token *fleet.ClusterRegist
 		after.Status.SecretName = token.Name
 	}
 	after.Status.Expires = nil
-	if !life.ends.IsZero() {
-		ends := metav1.NewTime(life.ends)
+	if !life.Ends.IsZero() {
+		ends := metav1.NewTime(life.Ends)
 		after.Status.Expires = &ends
 	}
 	status.Set(&after.Status.Conditions, accepted, metav1.NewTime(c.Clock.Now()))

@@ -1,4 +1,5 @@
-package registrations
+// Package joining decides how a registration of an agent is answered: which Cluster it joins, or why it joins none.
+package joining
 
 import (
 	"fmt"
@@ -40,88 +41,88 @@ const (
 
 // Bounds of what a registration may say.
 const (
-	maxClientID     = 253
-	minClientRandom = 32
-	maxClientRandom = 128
-	maxLabels       = 64
+	MaxClientID     = 253
+	MinClientRandom = 32
+	MaxClientRandom = 128
+	MaxLabels       = 64
 )
 
-// facts is what was observed of a registration.
-type facts struct {
-	registration *fleet.ClusterRegistration
-	// token is the one that the registration names; nil if there is none.
-	token *fleet.ClusterRegistrationToken
-	// life is that of token.
-	life life
-	// credentials are the ids of the tokens that were made for it.
-	credentials []string
-	// withID are the Clusters of the workspace with the registration's clientID, named is the one of the name that a new one
+// Facts are what was observed of a registration.
+type Facts struct {
+	Registration *fleet.ClusterRegistration
+	// Token is the one that the registration names; nil if there is none.
+	Token *fleet.ClusterRegistrationToken
+	// Life is that of Token.
+	Life Life
+	// Credentials are the ids of the tokens that were made for it.
+	Credentials []string
+	// WithID are the Clusters of the workspace with the registration's clientID, Named is the one of the name that a new one
 	// would get.
-	withID []*fleet.Cluster
-	named  *fleet.Cluster
-	// place is where the agent's token is, once there is a Cluster: nil until it was made.
-	place        *corev1.Secret
-	ignoreLabels bool
+	WithID []*fleet.Cluster
+	Named  *fleet.Cluster
+	// Place is where the agent's token is, once there is a Cluster: nil until it was made.
+	Place        *corev1.Secret
+	IgnoreLabels bool
 }
 
-// step is what is done next about a registration.
-type step int
+// Step is what is done next about a registration.
+type Step int
 
 const (
-	// stepWait: what is missing is on its way, and its event wakes the registration.
-	stepWait step = iota
-	// stepRefuse ends it with a reason.
-	stepRefuse
-	// stepCreate makes the Cluster.
-	stepCreate
-	// stepClaim notes on the Cluster which agent is its.
-	stepClaim
-	// stepGrant ends it with the token of the Cluster.
-	stepGrant
+	// Wait: what is missing is on its way, and its event wakes the registration.
+	Wait Step = iota
+	// Refuse ends it with a reason.
+	Refuse
+	// Create makes the Cluster.
+	Create
+	// Claim notes on the Cluster which agent is its.
+	Claim
+	// Grant ends it with the token of the Cluster.
+	Grant
 )
 
-// decision is a step with what it takes.
-type decision struct {
-	step            step
-	reason, message string
-	cluster         *fleet.Cluster
+// Decision is a step with what it takes.
+type Decision struct {
+	Step            Step
+	Reason, Message string
+	Cluster         *fleet.Cluster
 }
 
-func refuse(reason, format string, args ...any) decision {
-	return decision{step: stepRefuse, reason: reason, message: fmt.Sprintf(format, args...)}
+func refuse(reason, format string, args ...any) Decision {
+	return Decision{Step: Refuse, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// decide says what is done next.
-func (f facts) decide() decision {
+// Decide says what is done next.
+func (f Facts) Decide() Decision {
 	if wrong := f.invalid(); wrong != "" {
 		return refuse(ReasonInvalid, "%s", wrong)
 	}
 	if refused := f.unentitled(); refused != nil {
 		return *refused
 	}
-	if len(f.withID) > 1 {
+	if len(f.WithID) > 1 {
 		return refuse(ReasonClientIDAmbiguous, "%d Clusters have this clientID, %s and %s among them: change or remove it in all but one",
-			len(f.withID), f.withID[0].Name, f.withID[1].Name)
+			len(f.WithID), f.WithID[0].Name, f.WithID[1].Name)
 	}
-	if len(f.withID) == 0 {
-		if f.named != nil {
-			return refuse(ReasonNameTaken, "the Cluster %s exists and has another clientID: delete it, or give it this clientID to have it joined", f.named.Name)
+	if len(f.WithID) == 0 {
+		if f.Named != nil {
+			return refuse(ReasonNameTaken, "the Cluster %s exists and has another clientID: delete it, or give it this clientID to have it joined", f.Named.Name)
 		}
-		return decision{step: stepCreate, cluster: f.newCluster()}
+		return Decision{Step: Create, Cluster: f.newCluster()}
 	}
-	return f.join(f.withID[0])
+	return f.join(f.WithID[0])
 }
 
 // invalid says what is wrong with the request itself.
-func (f facts) invalid() string {
-	spec := f.registration.Spec
+func (f Facts) invalid() string {
+	spec := f.Registration.Spec
 	switch {
-	case spec.ClientID == "" || len(spec.ClientID) > maxClientID:
-		return fmt.Sprintf("spec.clientID must have 1 to %d characters", maxClientID)
-	case len(spec.ClientRandom) < minClientRandom || len(spec.ClientRandom) > maxClientRandom:
-		return fmt.Sprintf("spec.clientRandom must have %d to %d characters", minClientRandom, maxClientRandom)
-	case len(spec.ClusterLabels) > maxLabels:
-		return fmt.Sprintf("spec.clusterLabels has more than %d labels", maxLabels)
+	case spec.ClientID == "" || len(spec.ClientID) > MaxClientID:
+		return fmt.Sprintf("spec.clientID must have 1 to %d characters", MaxClientID)
+	case len(spec.ClientRandom) < MinClientRandom || len(spec.ClientRandom) > MaxClientRandom:
+		return fmt.Sprintf("spec.clientRandom must have %d to %d characters", MinClientRandom, MaxClientRandom)
+	case len(spec.ClusterLabels) > MaxLabels:
+		return fmt.Sprintf("spec.clusterLabels has more than %d labels", MaxLabels)
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.ClusterLabels)) {
 		if errs := validation.IsQualifiedName(key); len(errs) > 0 {
@@ -135,16 +136,16 @@ func (f facts) invalid() string {
 }
 
 // unentitled refuses what was not made with a token that holds.
-func (f facts) unentitled() *decision {
-	var d decision
-	switch id := f.registration.Annotations[names.AnnotationCredential]; {
-	case f.token == nil || id == "" || !slices.Contains(f.credentials, id):
+func (f Facts) unentitled() *Decision {
+	var d Decision
+	switch id := f.Registration.Annotations[names.AnnotationCredential]; {
+	case f.Token == nil || id == "" || !slices.Contains(f.Credentials, id):
 		d = refuse(ReasonTokenUnknown, "the join token is not one of this workspace, or was deleted: get a new one with `flotilla join`")
-	case f.life.over:
+	case f.Life.Over:
 		d = refuse(ReasonTokenExpired, "the join token has expired: get a new one with `flotilla join`")
 	default:
-		only := f.token.Annotations[names.AnnotationOnlyClient]
-		if only == "" || only == f.registration.Spec.ClientID {
+		only := f.Token.Annotations[names.AnnotationOnlyClient]
+		if only == "" || only == f.Registration.Spec.ClientID {
 			return nil
 		}
 		d = refuse(ReasonTokenForAnother, "the join token is for a cluster with another clientID: get one for this cluster with `flotilla join`")
@@ -153,32 +154,32 @@ func (f facts) unentitled() *decision {
 }
 
 // join decides about a cluster that is there.
-func (f facts) join(cluster *fleet.Cluster) decision {
-	mine := names.Registration(f.registration.Spec.ClientID, f.registration.Spec.ClientRandom)
+func (f Facts) join(cluster *fleet.Cluster) Decision {
+	mine := names.Registration(f.Registration.Spec.ClientID, f.Registration.Spec.ClientRandom)
 	switch claimed := cluster.Annotations[names.AnnotationRegistered]; {
 	case cluster.DeletionTimestamp != nil:
 		return refuse(ReasonLeaving, "the Cluster %s is being deleted: try again when it is gone", cluster.Name)
 	case cluster.Spec.KubeConfigSecret != "":
 		return refuse(ReasonImported, "the Cluster %s is imported by the Secret %s: remove spec.kubeConfigSecret to have it joined", cluster.Name, cluster.Spec.KubeConfigSecret)
 	case claimed == "":
-		return decision{step: stepClaim, cluster: cluster}
+		return Decision{Step: Claim, Cluster: cluster}
 	case claimed != mine:
 		return refuse(ReasonClientIDTaken, "another agent has joined as the Cluster %s: give this cluster a clientID of its own; "+
 			"if the agent of that cluster was set up anew, run `flotilla join --replace %s` on the hub, or remove the Cluster's annotation %s",
 			cluster.Name, cluster.Name, names.AnnotationRegistered)
-	case f.place == nil:
-		return decision{step: stepWait, cluster: cluster}
+	case f.Place == nil:
+		return Decision{Step: Wait, Cluster: cluster}
 	}
-	return decision{step: stepGrant, reason: ReasonGranted, cluster: cluster}
+	return Decision{Step: Grant, Reason: ReasonGranted, Cluster: cluster}
 }
 
 // newCluster returns the Cluster of an agent that is not known yet.
-func (f facts) newCluster() *fleet.Cluster {
-	spec := f.registration.Spec
+func (f Facts) newCluster() *fleet.Cluster {
+	spec := f.Registration.Spec
 	cluster := &fleet.Cluster{Spec: fleet.ClusterSpec{ClientID: spec.ClientID}}
-	cluster.Namespace, cluster.Name = f.registration.Namespace, names.RegisteredCluster(spec.ClientID)
+	cluster.Namespace, cluster.Name = f.Registration.Namespace, names.RegisteredCluster(spec.ClientID)
 	cluster.Annotations = map[string]string{names.AnnotationRegistered: names.Registration(spec.ClientID, spec.ClientRandom)}
-	if !f.ignoreLabels {
+	if !f.IgnoreLabels {
 		cluster.Labels = unreserved(spec.ClusterLabels)
 	}
 	return cluster
@@ -194,15 +195,15 @@ func unreserved(labels map[string]string) map[string]string {
 	return kept
 }
 
-// life is how long a join token is valid.
-type life struct {
-	// ends is when; zero if never.
-	ends time.Time
-	over bool
+// Life is how long a join token is valid.
+type Life struct {
+	// Ends is when; zero if never.
+	Ends time.Time
+	Over bool
 }
 
-// lifeOf returns the life of a token at a given time; limit bounds it unless it is zero.
-func lifeOf(token *fleet.ClusterRegistrationToken, limit time.Duration, now time.Time) life {
+// LifeOf returns the life of a token at a given time; limit bounds it unless it is zero.
+func LifeOf(token *fleet.ClusterRegistrationToken, limit time.Duration, now time.Time) Life {
 	var ttl time.Duration
 	if token.Spec.TTL != nil {
 		ttl = token.Spec.TTL.Duration
@@ -211,8 +212,8 @@ func lifeOf(token *fleet.ClusterRegistrationToken, limit time.Duration, now time
 		ttl = limit
 	}
 	if ttl <= 0 {
-		return life{}
+		return Life{}
 	}
 	ends := token.CreationTimestamp.Add(ttl)
-	return life{ends: ends, over: !now.Before(ends)}
+	return Life{Ends: ends, Over: !now.Before(ends)}
 }
