@@ -18,7 +18,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/flotilla-gitops/flotilla/pkg/agent"
+	build "github.com/flotilla-gitops/flotilla/pkg/version"
 )
+
+// version is set when a release is built: -ldflags "-X main.version=v1.2.3".
+var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -61,12 +65,15 @@ FLOTILLA_RETRY_MAX. What is given as a flag counts.`,
 
   # Beside the cluster, with a kubeconfig
   agent --kubeconfig downstream-1.yaml --metrics-address 127.0.0.1:9090 --log-level debug`,
+		Version:       build.Describe("agent", version),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PreRunE:       func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags(), os.LookupEnv) },
 		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) },
 	}
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.AddCommand(checkCommand())
 	flagSet := cmd.Flags()
 	flagSet.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the agent's own cluster; empty uses the pod's service account")
 	flagSet.StringVar(&f.Namespace, "namespace", agent.DefaultNamespace, "namespace of the agent: of its Secret, and of the service accounts that it acts as")
@@ -95,7 +102,7 @@ func fromEnvironment(flagSet *pflag.FlagSet, lookup func(string) (string, bool))
 	flagSet.VisitAll(func(f *pflag.Flag) {
 		variable := "FLOTILLA_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := lookup(variable)
-		if !ok || f.Changed {
+		if !ok || f.Changed || f.Name == "version" || f.Name == "help" {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {

@@ -16,7 +16,11 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/pkg/manager"
 	"github.com/flotilla-gitops/flotilla/pkg/ownership"
+	build "github.com/flotilla-gitops/flotilla/pkg/version"
 )
+
+// version is set when a release is built: -ldflags "-X main.version=v1.2.3".
+var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -44,17 +48,20 @@ func command() *cobra.Command {
 
   # Beside the hub, with a kubeconfig
   manager --kubeconfig hub.yaml --data-dir /tmp/flotilla --leader-elect=false`,
+		Version:       build.Describe("manager", version),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) },
 	}
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.AddCommand(checkCommand())
 	flagSet := cmd.Flags()
 	flagSet.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the hub; empty uses the pod's service account")
 	flagSet.StringVar(&f.DataDir, "data-dir", "/var/lib/flotilla", "folder for mirrors of repositories and charts; all of it can be lost")
 	flagSet.StringVar(&f.AgentURL, "agent-api-server-url", "", "address under which agents reach the hub; empty takes that of the kubeconfig")
 	flagSet.StringVar(&f.agentCAFile, "agent-api-server-ca", "", "file with the CA bundle (PEM) of that address; empty takes that of the kubeconfig")
-	flagSet.StringVar(&f.AgentImage, "agent-image", "flotilla-agent:dev", "image of the agents that the manager installs")
+	flagSet.StringVar(&f.AgentImage, "agent-image", "flotilla-agent:dev", "image of the agents that the manager installs, and that join")
 	flagSet.DurationVar(&f.MaxRegistrationTokenTTL, "max-registration-token-ttl", 0, "how long join tokens are valid at most; 0 is no bound")
 	flagSet.BoolVar(&f.IgnoreRegistrationLabels, "ignore-registration-labels", false, "ignore the labels that joining agents bring along")
 	flagSet.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address that serves /metrics, /healthz and /readyz; empty serves nothing")

@@ -56,7 +56,9 @@ func Load(name string) (*chart.Chart, error) {
 // Rendered is what a chart becomes.
 type Rendered struct {
 	Objects []*unstructured.Unstructured
-	Notes   string
+	// Hooks are made at moments of their own, such as by `helm test`.
+	Hooks []*unstructured.Unstructured
+	Notes string
 }
 
 // Render renders a chart as `helm template` does, into the system namespace, with values checked by its schema.
@@ -88,6 +90,13 @@ func renderChart(loaded *chart.Chart, values map[string]any) (Rendered, error) {
 			return Rendered{}, fmt.Errorf("reading chart %s: %w", name, err)
 		}
 		rendered.Objects = append(rendered.Objects, objects...)
+	}
+	for _, hook := range release.Hooks {
+		objects, err := decode(hook.Manifest)
+		if err != nil {
+			return Rendered{}, fmt.Errorf("reading chart %s: %w", name, err)
+		}
+		rendered.Hooks = append(rendered.Hooks, objects...)
 	}
 	return rendered, nil
 }

@@ -28,6 +28,7 @@ var layers = map[string]int{
 	"pkg/apis":      0,
 	"pkg/names":     0,
 	"pkg/transport": 0,
+	"pkg/version":   0,
 
 	"pkg/bundle":    1,
 	"pkg/bundleset": 1,

@@ -20,7 +20,7 @@ type Config struct {
 	// agents reach the hub's API server; those of Hub if empty.
 	AgentURL string
 	AgentCA  []byte
-	// AgentImage is the image of the agents that the manager installs.
+	// AgentImage is the image of the agents that the manager installs, and of those that join.
 	AgentImage string
 	// MaxRegistrationTokenTTL bounds how long join tokens are valid; 0 is no bound.
 	MaxRegistrationTokenTTL time.Duration

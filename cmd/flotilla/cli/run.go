@@ -16,6 +16,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	build "github.com/flotilla-gitops/flotilla/pkg/version"
 )
 
 // Exit codes.
@@ -113,9 +115,11 @@ nothing held, no errors), 1 for no, and 2 where there is no answer (wrong usage,
 
   # Let a cluster join
   flotilla join -n fleet-default prod-2 --label env=prod --wait`,
+		Version:       build.Describe("flotilla", version),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(bundleCommand(), targetCommand(), renderCommand(), lintCommand(), versionCommand(version), targetsCommand(), statusCommand(), gcCommand(),
 		joinCommand())
 	return root

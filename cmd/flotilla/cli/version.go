@@ -2,10 +2,10 @@ package cli
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	build "github.com/flotilla-gitops/flotilla/pkg/version"
 )
 
 func versionCommand(version string) *cobra.Command {
@@ -15,33 +15,8 @@ func versionCommand(version string) *cobra.Command {
 		Example: "  flotilla version",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), describeBuild(version, info))
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), build.Describe("flotilla", version))
 			return err
 		},
 	}
-}
-
-// describeBuild says in one line what was built. info may be nil.
-func describeBuild(release string, info *debug.BuildInfo) string {
-	settings := map[string]string{}
-	if info != nil {
-		for _, s := range info.Settings {
-			settings[s.Key] = s.Value
-		}
-		if release == "" {
-			release = info.Main.Version
-		}
-	}
-	if release == "" {
-		release = "(devel)"
-	}
-	text := "flotilla " + release
-	if commit := settings["vcs.revision"]; commit != "" {
-		text += " commit " + commit
-		if settings["vcs.modified"] == "true" {
-			text += " (modified)"
-		}
-	}
-	return text + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
 }

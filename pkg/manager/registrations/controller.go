@@ -36,6 +36,8 @@ type Deps struct {
 	Agents kube.Address
 	// Secrets tells which Secrets have changed.
 	Secrets Changes
+	// AgentImage is the image of agents that join.
+	AgentImage string
 	// Namespace is that of the manager.
 	Namespace string
 	// MaxTokenTTL bounds how long join tokens are valid; zero is no bound.

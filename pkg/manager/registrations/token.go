@@ -97,7 +97,7 @@ func (c *controller) ensureValues(ctx context.Context, token *fleet.ClusterRegis
 		}
 	}
 	renew, err := time.Parse(time.RFC3339, secret.Annotations[names.AnnotationRenew])
-	if err == nil && (renew.IsZero() || now.Before(renew)) && c.sameAddress(secret) {
+	if err == nil && (renew.IsZero() || now.Before(renew)) && c.upToDate(secret) {
 		return untilRenewal(renew, now), nil
 	}
 	return c.renew(ctx, token, secret, life)
@@ -176,6 +176,8 @@ type agentValues struct {
 	SystemRegistrationNamespace string    `json:"systemRegistrationNamespace"`
 	TokenName                   string    `json:"tokenName"`
 	Internal                    *internal `json:"internal,omitempty"`
+	// Image is that of the agents that the hub installs itself: an agent that joins comes from the same registry.
+	Image agentImage `json:"image,omitzero"`
 }
 
 type internal struct {
@@ -186,6 +188,7 @@ func (c *controller) values(token *fleet.ClusterRegistrationToken, secret string
 	v := agentValues{
 		ClusterNamespace: token.Namespace, APIServerURL: c.Agents.URL, APIServerCA: string(c.Agents.CA), Token: secret,
 		SystemRegistrationNamespace: names.NamespaceRegistrations, TokenName: names.RegistrationToken(token.Name),
+		Image: imageOf(c.AgentImage),
 	}
 	if c.Namespace != "" && c.Namespace != names.NamespaceSystem {
 		v.Internal = &internal{c.Namespace}
@@ -197,10 +200,11 @@ func (c *controller) values(token *fleet.ClusterRegistrationToken, secret string
 	return data, nil
 }
 
-// sameAddress says whether the values in the Secret lead agents to where the hub is now.
-func (c *controller) sameAddress(secret *corev1.Secret) bool {
+// upToDate says whether the values in the Secret lead agents to where the hub is now, with the image that it has now.
+func (c *controller) upToDate(secret *corev1.Secret) bool {
 	var v agentValues
-	return yaml.Unmarshal(secret.Data[names.KeyValues], &v) == nil && v.APIServerURL == c.Agents.URL && v.APIServerCA == string(c.Agents.CA)
+	return yaml.Unmarshal(secret.Data[names.KeyValues], &v) == nil &&
+		v.APIServerURL == c.Agents.URL && v.APIServerCA == string(c.Agents.CA) && v.Image == imageOf(c.AgentImage)
 }
 
 // credentialID returns the id by which the API server knows a token, as it tells admission.
