@@ -40,8 +40,11 @@ func allComponents() []Component {
 	return []Component{Etcd, APIServer, ControllerManager, Scheduler, Kwok}
 }
 
-// selected returns the wanted components in the order of their start; none wanted means all.
-func selected(wanted []Component) ([]Component, error) {
+// selected returns the wanted components in the order of their start; none wanted means all, but kwok where a real node is.
+func selected(wanted []Component, node *Node) ([]Component, error) {
+	if len(wanted) == 0 && node != nil {
+		return slices.DeleteFunc(allComponents(), func(component Component) bool { return component == Kwok }), nil
+	}
 	if len(wanted) == 0 {
 		return allComponents(), nil
 	}
@@ -104,12 +107,10 @@ func (c *Cluster) etcdArgs() []string {
 }
 
 func (c *Cluster) apiserverArgs() []string {
-	return append([]string{
-		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", c.port(APIServer),
+	return slices.Concat([]string{
+		"--bind-address=" + c.host(), "--advertise-address=" + c.host(), c.port(APIServer),
 		"--etcd-servers=" + c.etcdURL(),
-		"--service-cluster-ip-range=10.96.0.0/16",
-		// The loopback address is not allowed as an endpoint, and no pod runs that would use it.
-		"--endpoint-reconciler-type=none",
+		"--service-cluster-ip-range=" + serviceRange,
 		// Asked to stop, it ends open watches soon instead of waiting a minute for their clients to do so.
 		"--shutdown-watch-termination-grace-period=1s",
 		"--tls-cert-file=" + c.pki("server.crt"), "--tls-private-key-file=" + c.pki("server.key"),
@@ -118,19 +119,18 @@ func (c *Cluster) apiserverArgs() []string {
 		"--service-account-issuer=https://kubernetes.default.svc", "--api-audiences=https://kubernetes.default.svc",
 		"--service-account-key-file=" + c.pki("service-account.pub"),
 		"--service-account-signing-key-file=" + c.pki("service-account.key"),
-		// ServiceAccount would hold up pods until their account is there, for tokens that no kubelet mounts.
-		// TaintNodesByCondition would taint the node with nobody there to take the taint off.
-		"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
-	}, c.state.APIServerArgs...)
+	}, c.apiserverNodeArgs(), c.state.APIServerArgs)
 }
 
 func (c *Cluster) controllerManagerArgs() []string {
-	return append(c.controllerArgs(ControllerManager),
+	controllers := "--controllers=*,-nodeipam,-cloud-node-lifecycle"
+	if c.state.Node == nil {
+		controllers += ",-nodelifecycle" // kwok plays the nodes; nobody else should judge their health.
+	}
+	return append(c.controllerArgs(ControllerManager), controllers,
 		"--use-service-account-credentials",
 		"--service-account-private-key-file="+c.pki("service-account.key"),
 		"--root-ca-file="+c.pki("ca.crt"),
-		// kwok plays the nodes; nobody else should judge their health.
-		"--controllers=*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle",
 		// The default of 20 requests per second takes minutes over a thousand namespaces.
 		"--kube-api-qps=5000", "--kube-api-burst=10000", "--concurrent-namespace-syncs=50",
 	)

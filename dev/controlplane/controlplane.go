@@ -6,8 +6,8 @@
 // Jobs complete though no container runs. Every component can be stopped, killed and started by itself and
 // keeps its address. What one process started, another can take over with Open.
 //
-// Everything listens on the loopback interface only. There is no kubelet and etcd does not wait for the disk:
-// this is no place for data.
+// Everything listens on the loopback interface only, but for the API server of a cluster with a real node (see Node), which has an
+// address that the node reaches. etcd does not wait for the disk: this is no place for data.
 package controlplane
 
 import (
@@ -46,6 +46,8 @@ type Options struct {
 	LogDir string
 	// LogPrefix begins the names of the log files, where several clusters share a LogDir.
 	LogPrefix string
+	// Node is the real node of the cluster; nil means that kwok plays one.
+	Node *Node
 	// Components to run; empty means all of them. Etcd and APIServer always run. Without ControllerManager
 	// nothing is collected: no namespace is ever gone, no Deployment makes pods.
 	Components []Component
@@ -217,7 +219,7 @@ func (c *Cluster) LogFile(component Component) string {
 
 // URL is the address of the API server. It stays the same for the life of the folder.
 func (c *Cluster) URL() string {
-	return fmt.Sprintf("https://127.0.0.1:%d", c.state.Ports[string(APIServer)])
+	return "https://" + c.address(APIServer)
 }
 
 // CA is the certificate, in PEM, that the API server's is signed with.

@@ -26,6 +26,7 @@ type state struct {
 	LogPrefix     string         `json:"logPrefix,omitempty"`
 	APIServerArgs []string       `json:"apiserverArgs,omitempty"`
 	Detached      bool           `json:"detached,omitempty"`
+	Node          *Node          `json:"node,omitempty"`
 	Binaries      binaries.Set   `json:"binaries"`
 }
 
@@ -58,7 +59,7 @@ func create(ctx context.Context, options Options) (*Cluster, error) {
 		}
 		set = &ensured
 	}
-	components, err := selected(options.Components)
+	components, err := selected(options.Components, options.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func create(ctx context.Context, options Options) (*Cluster, error) {
 	}
 	c := &Cluster{dir: dir, state: state{
 		Name: options.Name, Components: components, LogDir: logDir, LogPrefix: options.LogPrefix,
-		APIServerArgs: options.APIServerArgs, Detached: options.Detached, Binaries: *set,
+		APIServerArgs: options.APIServerArgs, Detached: options.Detached, Binaries: *set, Node: options.Node,
 	}}
 	if _, err := os.Stat(c.statePath()); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s holds a cluster already", dir)
@@ -111,8 +112,9 @@ func (c *Cluster) writeKeys() error {
 	if err != nil {
 		return err
 	}
-	// One certificate serves all: every component listens on the same address.
-	server, err := authority.Server("server", "127.0.0.1", "localhost", "kubernetes.default.svc")
+	// One certificate serves all.
+	hosts := []string{loopback, c.host(), apiService, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
+	server, err := authority.Server("server", hosts...)
 	if err != nil {
 		return err
 	}
@@ -120,42 +122,48 @@ func (c *Cluster) writeKeys() error {
 	if err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{
-		"ca.crt": authority.Certificate, "ca.key": authority.Key,
-		"server.crt": server.Certificate, "server.key": server.Key,
-		"service-account.pub": signing.Certificate, "service-account.key": signing.Key,
-	} {
-		if err := os.WriteFile(c.pki(name), data, 0o600); err != nil {
-			return fmt.Errorf("writing keys: %w", err)
-		}
+	err = errors.Join(
+		c.writePair("ca", authority.Pair), c.writePair("server", server),
+		c.writeKey("service-account.pub", signing.Certificate), c.writeKey("service-account.key", signing.Key),
+		c.writeUser(authority, user{c.Kubeconfig(), "admin", []string{"system:masters"}}),
+		c.writeUser(authority, user{c.pki(string(ControllerManager) + ".kubeconfig"), "system:kube-controller-manager", nil}),
+		c.writeUser(authority, user{c.pki(string(Scheduler) + ".kubeconfig"), "system:kube-scheduler", nil}),
+		c.writeUser(authority, user{c.pki(string(Kwok) + ".kubeconfig"), "kwok", []string{"system:masters"}}),
+	)
+	if err != nil || c.state.Node == nil {
+		return err
 	}
-	for _, user := range []struct {
-		path, name string
-		groups     []string
-	}{
-		{c.Kubeconfig(), "admin", []string{"system:masters"}},
-		{c.pki(string(ControllerManager) + ".kubeconfig"), "system:kube-controller-manager", nil},
-		{c.pki(string(Scheduler) + ".kubeconfig"), "system:kube-scheduler", nil},
-		{c.pki(string(Kwok) + ".kubeconfig"), "kwok", []string{"system:masters"}},
-	} {
-		pair, err := authority.Client(user.name, user.groups...)
-		if err != nil {
-			return err
-		}
-		if err := c.writeKubeconfig(user.path, user.name, authority.Certificate, pair); err != nil {
-			return err
-		}
+	return c.writeNodeKeys(authority)
+}
+
+func (c *Cluster) writePair(name string, pair pki.Pair) error {
+	return errors.Join(c.writeKey(name+".crt", pair.Certificate), c.writeKey(name+".key", pair.Key))
+}
+
+func (c *Cluster) writeKey(name string, data []byte) error {
+	if err := os.WriteFile(c.pki(name), data, 0o600); err != nil {
+		return fmt.Errorf("writing keys: %w", err)
 	}
 	return nil
 }
 
-func (c *Cluster) writeKubeconfig(path, user string, ca []byte, pair pki.Pair) error {
+// user is somebody who gets a kubeconfig.
+type user struct {
+	path, name string
+	groups     []string
+}
+
+func (c *Cluster) writeUser(authority *pki.Authority, u user) error {
+	pair, err := authority.Client(u.name, u.groups...)
+	if err != nil {
+		return err
+	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters[c.state.Name] = &clientcmdapi.Cluster{Server: c.URL(), CertificateAuthorityData: ca}
-	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.Certificate, ClientKeyData: pair.Key}
-	config.Contexts[c.state.Name] = &clientcmdapi.Context{Cluster: c.state.Name, AuthInfo: user}
+	config.Clusters[c.state.Name] = &clientcmdapi.Cluster{Server: c.URL(), CertificateAuthorityData: authority.Certificate}
+	config.AuthInfos[u.name] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.Certificate, ClientKeyData: pair.Key}
+	config.Contexts[c.state.Name] = &clientcmdapi.Context{Cluster: c.state.Name, AuthInfo: u.name}
 	config.CurrentContext = c.state.Name
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
+	if err := clientcmd.WriteToFile(*config, u.path); err != nil {
 		return fmt.Errorf("writing kubeconfig: %w", err)
 	}
 	return nil

@@ -60,7 +60,7 @@ func (c *Cluster) healthURL(component Component) string {
 		scheme = "http"
 	case ControllerManager, Scheduler:
 	}
-	return fmt.Sprintf("%s://127.0.0.1:%d/%s", scheme, c.state.Ports[string(component)], path)
+	return fmt.Sprintf("%s://%s/%s", scheme, c.address(component), path)
 }
 
 func (c *Cluster) healthClient() (*http.Client, error) {

@@ -1,7 +1,8 @@
 // Package gitserver serves git repositories over smart HTTP and SSH, for development and tests.
 //
 // Git's own programs do the serving, so clients meet the real protocol. Every bare repository below the
-// server's folder is served under its path, for reading and, over HTTP, for pushing, to this machine only.
+// server's folder is served under its path, for reading and, over HTTP, for pushing, to this machine only
+// (but see Options.Wider).
 // What stands in the file Behaviour of a repository makes the server over HTTP ask for a password or fail on
 // purpose.
 package gitserver
@@ -39,6 +40,9 @@ type Options struct {
 	Address string
 	// TLS serves over HTTPS, with a certificate that an authority of the server's own has signed: see CA.
 	TLS bool
+	// Wider lets the server listen on other addresses than those of the loopback interface, such as one of a network of this
+	// machine alone.
+	Wider bool
 	// Log takes what git complains about; nil drops it.
 	Log io.Writer
 }
@@ -72,7 +76,7 @@ func Start(options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting git server: %w", err)
 	}
-	if ip := listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
+	if ip := listener.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() && !options.Wider {
 		return nil, errors.Join(fmt.Errorf("starting git server: %s is not an address of this machine alone", ip), listener.Close())
 	}
 	// Requests that hang on purpose hold until the client or the server goes.

@@ -44,6 +44,9 @@ type Spec struct {
 	LogFile string
 	// Tied programs are killed by the kernel when our process ends, however it ends (Linux only).
 	Tied bool
+	// Isolated programs are the first process of namespaces of their own, for mounts, processes, the network, the host's name and
+	// IPC (Linux only, as root). When one ends, the kernel kills whatever it has started, and takes its mounts and links away.
+	Isolated bool
 }
 
 // Process is a program that was started, by us or by another process.
@@ -63,6 +66,9 @@ type identity struct {
 
 // Start runs the program. It returns as soon as the program runs, without waiting for it to be of use.
 func Start(spec Spec) (*Process, error) {
+	if spec.Isolated && runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("starting %s: only Linux has namespaces", spec.Name)
+	}
 	if running, err := Find(spec.RunDir, spec.Name); err == nil {
 		return nil, fmt.Errorf("starting %s: it runs already, as process %d", spec.Name, running.PID())
 	}
@@ -81,7 +87,7 @@ func Start(spec Spec) (*Process, error) {
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(append(os.Environ(), spec.Env...), markerEnv+"="+marker(spec.RunDir, spec.Name))
-	cmd.SysProcAttr = attributes(spec.Tied)
+	cmd.SysProcAttr = attributes(spec.Tied, spec.Isolated)
 	p := &Process{pidFile: pidFile(spec.RunDir, spec.Name), exited: make(chan struct{})}
 	if err := p.run(cmd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", spec.Name, err)

@@ -11,7 +11,7 @@ import (
 // Run runs a command to its end. It does not outlive us, however we end (Linux only); when ctx ends, it is killed
 // together with whatever it has started, and the error is that of ctx.
 func Run(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.SysProcAttr = attributes(true)
+	cmd.SysProcAttr = attributes(true, false)
 	started := make(chan error, 1)
 	ended := make(chan struct{})
 	var result error

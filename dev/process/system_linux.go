@@ -14,8 +14,11 @@ import (
 )
 
 // attributes puts the program into a session of its own, so that a Ctrl-C meant for us does not reach it.
-func attributes(tied bool) *syscall.SysProcAttr {
+func attributes(tied, isolated bool) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setsid: true}
+	if isolated {
+		attributes.Cloneflags = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+	}
 	if tied {
 		attributes.Pdeathsig = syscall.SIGKILL
 	}

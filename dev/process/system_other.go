@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// attributes puts the program into a session of its own. Only Linux can tie a program to our life.
-func attributes(bool) *syscall.SysProcAttr {
+// attributes puts the program into a session of its own. Only Linux can tie a program to our life or isolate it.
+func attributes(_, _ bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true}
 }
 

@@ -9,5 +9,12 @@ CONTROLLER_GEN_PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
 GOTESTSUM_VERSION := v1.13.0
 GOTESTSUM_PACKAGE := gotest.tools/gotestsum
 
+CYCLONEDX_GOMOD_VERSION := v1.10.0
+CYCLONEDX_GOMOD_PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+# What people install Flotilla with; the version that go.mod has.
+HELM_VERSION := v3.21.4
+HELM_PACKAGE := helm.sh/helm/v3/cmd/helm
+
 GOVULNCHECK_VERSION := v1.9.0
 GOVULNCHECK_PACKAGE := golang.org/x/vuln/cmd/govulncheck

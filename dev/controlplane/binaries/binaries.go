@@ -1,4 +1,4 @@
-// Package binaries provides the programs of a control plane: etcd, Kubernetes and kwok.
+// Package binaries provides the programs of a control plane, etcd, Kubernetes and kwok, and those of a real node.
 //
 // They are built by the Go toolchain from the build-only modules under dev/controlplane/build, whose go.mod
 // pins every version, once per version and machine: the results are kept in a cache folder. The modules are
@@ -28,6 +28,7 @@ const CacheEnv = "FLOTILLA_CACHE"
 const (
 	mainModule = "github.com/flotilla-gitops/flotilla"
 	kwokModule = "sigs.k8s.io/kwok"
+	kwokStages = "stages.yaml"
 )
 
 // Set is where the programs are, as absolute paths.
@@ -53,41 +54,55 @@ type Options struct {
 // milliseconds later. Of several callers, in whatever process, one builds and the others wait for it.
 // A build that was interrupted goes on where it was.
 func Ensure(ctx context.Context, options Options) (Set, error) {
-	recipes, err := readRecipes()
+	found, err := ensureModules(ctx, modules(), options)
 	if err != nil {
 		return Set{}, err
 	}
+	return Set{
+		Etcd: found["etcd"], APIServer: found["kube-apiserver"], ControllerManager: found["kube-controller-manager"],
+		Scheduler: found["kube-scheduler"], Kwok: found["kwok"], KwokStages: found[kwokStages],
+	}, nil
+}
+
+func ensureModules(ctx context.Context, modules []module, options Options) (files, error) {
+	recipes, err := readRecipes(modules)
+	if err != nil {
+		return nil, err
+	}
 	cache, err := CacheDir(options.CacheDir)
 	if err != nil {
-		return Set{}, err
+		return nil, err
 	}
 	return ensure(ctx, filepath.Join(cache, "controlplane"), recipes, options.Progress)
 }
 
-func ensure(ctx context.Context, cache string, recipes []recipe, out io.Writer) (Set, error) {
-	set, missing := locate(cache, recipes)
+// files says where what was built is, as absolute paths by name.
+type files map[string]string
+
+func ensure(ctx context.Context, cache string, recipes []recipe, out io.Writer) (files, error) {
+	found, missing := locate(cache, recipes)
 	if len(missing) == 0 {
-		return set, nil
+		return found, nil
 	}
 	printer := progress.New(out)
 	release, err := filelock.Acquire(ctx, filepath.Join(cache, "lock"), func() {
 		printer.Println("  … another process is building the control plane; waiting for it")
 	})
 	if err != nil {
-		return Set{}, fmt.Errorf("waiting for another build: %w", err)
+		return nil, fmt.Errorf("waiting for another build: %w", err)
 	}
 	defer release()
 	// The one we waited for may have built them all.
-	set, missing = locate(cache, recipes)
+	found, missing = locate(cache, recipes)
 	for _, m := range missing {
 		if err := m.make(ctx, printer); err != nil {
-			return Set{}, err
+			return nil, err
 		}
 	}
-	return set, nil
+	return found, nil
 }
 
-// missingFile is a file of the set that has to be made.
+// missingFile is a file that has to be made.
 type missingFile struct {
 	path   string
 	recipe recipe
@@ -111,16 +126,12 @@ func (m missingFile) make(ctx context.Context, printer *progress.Printer) error 
 	return nil
 }
 
-// locate says where every file of the set belongs, and which of them are not there.
-func locate(cache string, recipes []recipe) (Set, []missingFile) {
-	var set Set
-	fields := map[string]*string{
-		"etcd": &set.Etcd, "kube-apiserver": &set.APIServer, "kube-controller-manager": &set.ControllerManager,
-		"kube-scheduler": &set.Scheduler, "kwok": &set.Kwok,
-	}
+// locate says where every file of the recipes belongs, and which of them are not there.
+func locate(cache string, recipes []recipe) (files, []missingFile) {
+	found := files{}
 	var missing []missingFile
-	place := func(field *string, file missingFile) {
-		*field = file.path
+	place := func(name string, file missingFile) {
+		found[name] = file.path
 		if _, err := os.Stat(file.path); err != nil {
 			missing = append(missing, file)
 		}
@@ -128,22 +139,22 @@ func locate(cache string, recipes []recipe) (Set, []missingFile) {
 	for _, r := range recipes {
 		dir := filepath.Join(cache, r.key)
 		for _, p := range r.programs {
-			place(fields[p.name], missingFile{path: filepath.Join(dir, p.name), recipe: r, program: &p})
+			place(p.name, missingFile{path: filepath.Join(dir, p.name), recipe: r, program: &p})
 		}
 		if r.upstream == kwokModule {
-			place(&set.KwokStages, missingFile{path: filepath.Join(dir, "stages.yaml"), recipe: r})
+			place(kwokStages, missingFile{path: filepath.Join(dir, kwokStages), recipe: r})
 		}
 	}
-	return set, missing
+	return found, missing
 }
 
-func readRecipes() ([]recipe, error) {
+func readRecipes(modules []module) ([]recipe, error) {
 	root, err := SourceRoot()
 	if err != nil {
 		return nil, err
 	}
 	var recipes []recipe
-	for _, m := range modules() {
+	for _, m := range modules {
 		r, err := m.read(root)
 		if err != nil {
 			return nil, err

@@ -49,7 +49,7 @@ func TestProgramIsBuiltOnceAndByOneOfManyCallers(t *testing.T) {
 	for range 4 {
 		callers.Go(func() {
 			var own bytes.Buffer
-			set, err := ensure(t.Context(), cache, []recipe{r}, &own)
+			found, err := ensure(t.Context(), cache, []recipe{r}, &own)
 			mu.Lock()
 			defer mu.Unlock()
 			output.Write(own.Bytes())
@@ -57,7 +57,7 @@ func TestProgramIsBuiltOnceAndByOneOfManyCallers(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			said, err := exec.Command(set.Etcd).CombinedOutput()
+			said, err := exec.Command(found["etcd"]).CombinedOutput()
 			if err != nil || string(said) != "v1.2.3" {
 				t.Errorf("the program prints %q, %v", said, err)
 			}
@@ -78,12 +78,12 @@ func TestProgramIsBuiltOnceAndByOneOfManyCallers(t *testing.T) {
 func TestProgramThatDoesNotCompile(t *testing.T) {
 	var output bytes.Buffer
 	cache, r := t.TempDir(), tinyRecipe(t, "package main\n\nfunc main() { undefinedFunction() }\n")
-	set, err := ensure(t.Context(), cache, []recipe{r}, &output)
+	found, err := ensure(t.Context(), cache, []recipe{r}, &output)
 	if err == nil || !strings.Contains(err.Error(), "undefinedFunction") {
 		t.Errorf("the error does not show what the compiler said: %v", err)
 	}
-	if set.Etcd != "" || !strings.Contains(output.String(), "✗ etcd") {
-		t.Errorf("returned %+v and printed %q", set, output.String())
+	if found != nil || !strings.Contains(output.String(), "✗ etcd") {
+		t.Errorf("returned %v and printed %q", found, output.String())
 	}
 	left, err := os.ReadDir(filepath.Join(cache, r.key))
 	if err != nil || len(left) != 0 {
@@ -102,12 +102,13 @@ func TestBuildEndsWithTheContext(t *testing.T) {
 }
 
 func TestRecipesReadTheVersionsOfTheSourceTree(t *testing.T) {
-	recipes, err := readRecipes()
+	all := append(modules(), nodeModules()...)
+	recipes, err := readRecipes(all)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(recipes) != len(modules()) {
-		t.Fatalf("read %d of %d recipes", len(recipes), len(modules()))
+	if len(recipes) != len(all) {
+		t.Fatalf("read %d of %d recipes", len(recipes), len(all))
 	}
 	for _, r := range recipes {
 		if !strings.HasPrefix(r.key, r.folder+"-v") {
@@ -144,11 +145,11 @@ func TestRecipesReadTheVersionsOfTheSourceTree(t *testing.T) {
 }
 
 func TestKubernetesReportsItsVersion(t *testing.T) {
-	for _, m := range modules() {
-		if m.folder != "kubernetes" {
+	for _, m := range append(modules(), nodeModules()...) {
+		if m.upstream != "k8s.io/kubernetes" {
 			continue
 		}
-		link := m.flags("v1.36.3")[len(m.flags("v1.36.3"))-1]
+		link := strings.Join(m.flags("v1.36.3"), " ")
 		for _, want := range []string{"-s -w", ".gitVersion=v1.36.3", ".gitMajor=1 ", ".gitMinor=36 "} {
 			if !strings.Contains(link, want) {
 				t.Errorf("the linker flags %q lack %q", link, want)

@@ -18,6 +18,8 @@ type module struct {
 	// upstream is the module it takes the programs from; its version names the cache folder.
 	upstream string
 	programs []program
+	// tags leave out what no test needs.
+	tags string
 	// versionVariables are the linker's names of variables that must hold the version, as it would be in a release.
 	versionVariables func(version string) map[string]string
 }
@@ -109,5 +111,9 @@ func (m module) flags(version string) []string {
 			link += " -X " + name + "=" + variables[name]
 		}
 	}
-	return []string{"-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", link}
+	flags := []string{"-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", link}
+	if m.tags != "" {
+		flags = append(flags, "-tags", m.tags)
+	}
+	return flags
 }
