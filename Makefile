@@ -10,7 +10,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 UNIT := ./pkg/... ./cmd/... ./dev/...
 INTEGRATION := ./integrationtests/...
-E2E := ./e2e/...
+# Those on real nodes are apart: they need root.
+NODES := ./e2e/nodes
+E2E := $(addprefix ./,$(filter-out e2e/nodes,$(wildcard e2e/*)))
 
 # -race needs cgo, and so a C compiler.
 RACE ?= $(shell command -v $$($(GO) env CC) >/dev/null && echo -race)
@@ -67,6 +69,13 @@ test-e2e: controlplane ## End-to-end: the real binaries on three real control pl
 test-long: controlplane ## The same tests with the stories that take long
 	$(call step,all tests with those that take long)
 	$(call testing,testname,-count=1 -timeout 60m -p 1,$(UNIT) $(INTEGRATION) $(E2E))
+	$(MAKE) e2e-nodes
+
+.PHONY: e2e-nodes
+e2e-nodes: controlplane ## Charts and images in real pods on two clusters with real nodes (Linux, root; else it says why not)
+	$(call step,end-to-end tests on real nodes)
+	dev/tools/node-packages
+	$(call testing,standard-verbose,-count=1 -timeout 60m,$(NODES))
 
 # How long each fuzz target runs.
 FUZZTIME ?= 1m
