@@ -55,18 +55,19 @@ func (a *away) measure(ctx context.Context) (*figures.Report, error) {
 	}
 	report := &figures.Report{}
 	report.Fact("bundles", a.Bundles)
-	var workloads, deployments, workloadsLate, deploymentsLate figures.Samples
-	if err := a.rounds(ctx, "agent away", a.startAgent, &workloads, &deployments); err != nil {
+	inTime, err := a.rounds(ctx, "agent away", a.startAgent)
+	if err != nil {
 		return report, err
 	}
-	if err := a.rounds(ctx, "agent and hub away", a.startAgentBeforeHub, &workloadsLate, &deploymentsLate); err != nil {
+	late, err := a.rounds(ctx, "agent and hub away", a.startAgentBeforeHub)
+	if err != nil {
 		return report, err
 	}
 	for _, m := range []figures.Measure{
-		figures.Of("agent started → all workloads gone", workloads, figures.Milliseconds),
-		figures.Of("agent started → all deployments gone", deployments, figures.Milliseconds),
-		figures.Of("hub back → all workloads gone", workloadsLate, figures.Milliseconds),
-		figures.Of("hub back → all deployments gone", deploymentsLate, figures.Milliseconds),
+		figures.Of("agent started → all workloads gone", inTime.workloads, figures.Milliseconds),
+		figures.Of("agent started → all deployments gone", inTime.deployments, figures.Milliseconds),
+		figures.Of("hub back → all workloads gone", late.workloads, figures.Milliseconds),
+		figures.Of("hub back → all deployments gone", late.deployments, figures.Milliseconds),
 	} {
 		m.Target = "< 5 s"
 		report.Add(m)
@@ -121,21 +122,25 @@ type comeback struct {
 	blind time.Time
 }
 
+// goings are how long it took until all was gone, each round.
+type goings struct{ workloads, deployments figures.Samples }
+
 // rounds does as many rounds as were asked for.
-func (a *away) rounds(ctx context.Context, name string, come func(context.Context) (comeback, error), workloads, deployments *figures.Samples) error {
-	return a.Progress.Do(name, func(task *progress.Task) (string, error) {
+func (a *away) rounds(ctx context.Context, name string, come func(context.Context) (comeback, error)) (took goings, err error) {
+	err = a.Progress.Do(name, func(task *progress.Task) (string, error) {
 		for i := range a.Rounds {
 			task.Update(fmt.Sprintf("%d of %d rounds", i, a.Rounds))
-			if err := a.round(ctx, come, workloads, deployments); err != nil {
+			if err := a.round(ctx, come, &took); err != nil {
 				return "", err
 			}
 		}
 		return fmt.Sprintf("%d rounds", a.Rounds), nil
 	})
+	return took, err
 }
 
 // round untargets the cluster while its agent is away, has it come back, and measures from then.
-func (a *away) round(ctx context.Context, come func(context.Context) (comeback, error), workloads, deployments *figures.Samples) error {
+func (a *away) round(ctx context.Context, come func(context.Context) (comeback, error), took *goings) error {
 	if err := a.parts.Kill(ctx, leftAgent); err != nil {
 		return err
 	}
@@ -158,14 +163,14 @@ func (a *away) round(ctx context.Context, come func(context.Context) (comeback, 
 	if err != nil {
 		return err
 	}
-	workloads.Add(last.Sub(back.start))
+	took.workloads.Add(last.Sub(back.start))
 	if last, err = a.last(ctx, back.log, func(name string) string { return deploymentOf(name, left) }); err != nil {
 		return err
 	}
 	if last.Before(back.blind) {
 		last = back.blind
 	}
-	deployments.Add(last.Sub(back.start))
+	took.deployments.Add(last.Sub(back.start))
 	if err := a.target(ctx, everywhere()); err != nil {
 		return err
 	}
