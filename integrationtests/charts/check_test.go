@@ -14,7 +14,7 @@ import (
 
 // What `helm test` asks of the hub is no while no manager works, and yes as soon as one does; the rights of the chart suffice.
 func TestCheckOfTheHub(t *testing.T) {
-	install(t, charts.Manager, nil)
+	env.InstallChart(t, charts.Manager, nil)
 	brief, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if err := manager.Check(brief, asManager(t), names.NamespaceSystem); err == nil || !strings.Contains(err.Error(), "manager") {
