@@ -202,4 +202,9 @@ func TestServerListensOnThisMachineOnly(t *testing.T) {
 		server.Close()
 		t.Error("it serves the whole network")
 	}
+	server, err := gitserver.Start(gitserver.Options{Dir: t.TempDir(), Address: ":0", Wider: true})
+	if err != nil {
+		t.Fatalf("it does not even where it was told to: %v", err)
+	}
+	server.Close()
 }

@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	readyTimeout = 90 * time.Second
+	readyTimeout = 5 * time.Minute
 	poll         = 50 * time.Millisecond
 	// initName is the node's own process in the run folder.
 	initName = "node"

@@ -101,8 +101,9 @@ func (s *story) joinLine(t *testing.T, command string) time.Duration {
 	return time.Since(began).Round(100 * time.Millisecond)
 }
 
-// joinByToken has a cluster join as users of Fleet do.
+// joinByToken has a cluster join as users of Fleet do, as another Cluster than before: what it runs for the one that it was goes on.
 func (s *story) joinByToken(t *testing.T) {
+	before := s.workloads(t)
 	s.shell(t, s.hub, s.guide.script(t, "A cluster, by itself", "kind: ClusterRegistrationToken"))
 	s.shell(t, s.edge, s.guide.script(t, "A cluster, by itself", "--values values.yaml"))
 	harness.Eventually(t, "the agent has joined", func(ctx context.Context) error {
@@ -117,6 +118,9 @@ func (s *story) joinByToken(t *testing.T) {
 		}
 		return fmt.Errorf("there are %d clusters", len(list.Items))
 	})
+	if after := s.workloads(t); after != before {
+		t.Errorf("joining once more touched the workloads: %s, then %s", before, after)
+	}
 }
 
 // importCluster has the hub import itself.

@@ -134,6 +134,7 @@ func up(ctx context.Context, printer *progress.Printer, dir string) error {
 	if err != nil {
 		return err
 	}
+	var archives []string
 	options := clusters(dir)
 	started := make([]*node.Cluster, len(options))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -148,11 +149,15 @@ func up(ctx context.Context, printer *progress.Printer, dir string) error {
 		})
 	}
 	group.Go(func() error { return task(printer, "commands", func() error { return commands(groupCtx, programs) }) })
+	group.Go(func() error {
+		return task(printer, "images", func() (err error) { archives, err = images(groupCtx, filepath.Join(dir, "images")); return err })
+	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	world.hub, world.edge = started[0], started[1]
-	return task(printer, "images", func() error { return images(ctx, filepath.Join(dir, "images")) })
+	// The nodes have the images, and ask no registry for them.
+	return errors.Join(world.hub.Load(ctx, archives...), world.edge.Load(ctx, archives...))
 }
 
 func task(printer *progress.Printer, name string, do func() error) error {
@@ -188,18 +193,14 @@ func commands(ctx context.Context, programs node.Programs) error {
 	return os.Symlink(filepath.Join(world.root, "charts"), filepath.Join(world.dir, "charts"))
 }
 
-// images builds the images and gives them to both nodes, which then ask no registry for them.
-func images(ctx context.Context, folder string) error {
+// images builds the images and returns their archives.
+func images(ctx context.Context, folder string) ([]string, error) {
 	if err := node.BuildSandboxImage(ctx, folder); err != nil {
-		return err
+		return nil, err
 	}
 	chart, err := charts.Load(charts.Manager)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ours, err := node.BuildImages(ctx, node.ImageOptions{Folder: folder, Registry: registry, Tag: chart.AppVersion()})
-	if err != nil {
-		return err
-	}
-	return errors.Join(world.hub.Load(ctx, ours...), world.edge.Load(ctx, ours...))
+	return node.BuildImages(ctx, node.ImageOptions{Folder: folder, Registry: registry, Tag: chart.AppVersion()})
 }

@@ -1,8 +1,6 @@
 package nodes
 
-import (
-	"testing"
-)
+import "testing"
 
 // TestStory is one story; each part begins where the one before it ended.
 func TestStory(t *testing.T) {
@@ -23,6 +21,7 @@ func TestStory(t *testing.T) {
 		{"the network is cut for a minute", s.cutNetwork},
 		{"the hub is uninstalled, then the agent", s.uninstallHubFirst},
 		{"all is installed anew", s.installAgain},
+		{"the cluster joins once more, by a token", s.joinByToken},
 		{"the agent is uninstalled, then the hub", s.uninstallAgentFirst},
 	} {
 		if !t.Run(part.name, part.tell) {
