@@ -102,7 +102,7 @@ func build(ctx context.Context, root, commit, dir string) error {
 }
 
 func run(ctx context.Context, dir string, args ...string) error {
-	cmd := exec.Command(args[0], args[1:]...) //nolint:gosec,noctx // our own words; process.Run kills it when ctx ends
+	cmd := exec.Command(args[0], args[1:]...)
 	var output bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, &output
 	if err := process.Run(ctx, cmd); err != nil {

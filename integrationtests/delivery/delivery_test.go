@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -91,8 +92,12 @@ func delivery(key kube.Key) kube.Key {
 func TestSettingsReachAnAgentThatJoined(t *testing.T) {
 	key := join(t, env.Workspace(t), "settings")
 	cluster := awaitDeployed(t, key, metav1.ConditionTrue, "")
-	if d := deploymentOf(t); d.Generation != 1 {
-		t.Errorf("joining has restarted the agent: generation %d of its Deployment", d.Generation)
+	sets, err := env.Kubernetes.AppsV1().ReplicaSets(names.NamespaceSystem).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sets.Items) != 1 {
+		t.Errorf("joining has restarted the agent: %s", differences(sets.Items))
 	}
 	if cluster.Status.Display.ReadyBundles != "0/0" {
 		t.Errorf("the agent counts as a bundle: %s", cluster.Status.Display.ReadyBundles)
@@ -146,6 +151,14 @@ func TestSettingsReachAnAgentThatJoined(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// differences tells how the pods of the first two sets differ.
+func differences(sets []appsv1.ReplicaSet) string {
+	if len(sets) < 2 {
+		return fmt.Sprintf("%d sets of pods", len(sets))
+	}
+	return cmp.Diff(sets[0].Spec.Template, sets[1].Spec.Template)
 }
 
 // A new agent that does not come to run leaves the old one where it is, and the hub says so.
