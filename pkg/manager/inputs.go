@@ -20,6 +20,7 @@ import (
 // whether it leads or not.
 type inputs struct {
 	secrets    *lookup.Lookup[*corev1.Secret]
+	joinTokens *lookup.Lookup[*corev1.Secret]
 	knownHosts *lookup.Lookup[*corev1.ConfigMap]
 }
 
@@ -28,17 +29,22 @@ func newInputs(conn *kube.Connection, namespace string) (*inputs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to read secrets: %w", err)
 	}
+	joinTokens, err := lookup.JoinTokens(conn)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to watch join tokens: %w", err)
+	}
 	knownHosts, err := lookup.ConfigMap(conn, kube.Key{Namespace: namespace, Name: names.ConfigMapKnownHosts})
 	if err != nil {
 		return nil, fmt.Errorf("preparing to read known hosts: %w", err)
 	}
-	return &inputs{secrets, knownHosts}, nil
+	return &inputs{secrets, joinTokens, knownHosts}, nil
 }
 
 // run keeps them up to date until ctx ends.
 func (i *inputs) run(ctx context.Context) error {
 	var running errgroup.Group
 	running.Go(func() error { return i.secrets.Run(ctx) })
+	running.Go(func() error { return i.joinTokens.Run(ctx) })
 	running.Go(func() error { return i.knownHosts.Run(ctx) })
 	return running.Wait()
 }

@@ -140,7 +140,7 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 		}),
 		registrations.Register(registrations.Deps{
 			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Agents: kube.Address{URL: m.AgentURL, CA: m.AgentCA},
-			Secrets: m.inputs.secrets, Namespace: m.Namespace, AgentImage: m.AgentImage,
+			Secrets: m.inputs.joinTokens, Namespace: m.Namespace, AgentImage: m.AgentImage,
 			MaxTokenTTL: m.MaxRegistrationTokenTTL, IgnoreLabels: m.IgnoreRegistrationLabels, Observe: m.metrics.observe,
 		}),
 		clustergroups.Register(clustergroups.Deps{Hub: hub, Log: m.log, Clock: now, Observe: m.metrics.observe, Account: account}),

@@ -16,10 +16,6 @@ import (
 // Secrets looks up the Secrets that users write. Those that Flotilla, Helm and
 // Kubernetes write are not watched: they are very many.
 func Secrets(conn *kube.Connection) (*Lookup[*corev1.Secret], error) {
-	client, err := metadata.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("making client: %w", err)
-	}
 	var others []fields.Selector
 	for _, kind := range []string{
 		names.SecretTypeBundleValues, names.SecretTypeDeployment, names.SecretTypeAgentCredential, names.SecretTypeClusterRegValues,
@@ -28,9 +24,22 @@ func Secrets(conn *kube.Connection) (*Lookup[*corev1.Secret], error) {
 	} {
 		others = append(others, fields.OneTermNotEqualSelector("type", kind))
 	}
+	return secrets(conn, fields.AndSelectors(others...))
+}
+
+// JoinTokens looks up the Secrets of ClusterRegistrationTokens.
+func JoinTokens(conn *kube.Connection) (*Lookup[*corev1.Secret], error) {
+	return secrets(conn, fields.OneTermEqualSelector("type", names.SecretTypeClusterRegValues))
+}
+
+func secrets(conn *kube.Connection, which fields.Selector) (*Lookup[*corev1.Secret], error) {
+	client, err := metadata.NewForConfig(conn.Config)
+	if err != nil {
+		return nil, fmt.Errorf("making client: %w", err)
+	}
 	return New(Options[*corev1.Secret]{
 		Metadata: client, Resource: corev1.SchemeGroupVersion.WithResource("secrets"),
-		FieldSelector: fields.AndSelectors(others...).String(),
+		FieldSelector: which.String(),
 		Read: func(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 			return conn.Kubernetes.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 		},

@@ -34,7 +34,7 @@ type Deps struct {
 	Recorder kube.Recorder
 	Log      logrus.FieldLogger
 	Clock    clock.PassiveClock
-	// Secrets tells which Secrets have changed.
+	// Secrets tells which Secrets of users have changed.
 	Secrets Changes
 	// AgentURL and AgentCA (PEM) are the address of the hub for agents; those of Hub where empty. The Secret of a Cluster
 	// may say otherwise.

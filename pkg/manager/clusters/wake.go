@@ -33,15 +33,8 @@ func (c *controller) wake() {
 	c.Secrets.OnChange(c.onSecret)
 }
 
-// onSecret has the clusters imported at once whose kubeconfig has changed, and the cluster looked at whose agent has lost the
-// token that is kept for it.
+// onSecret has the clusters imported at once whose kubeconfig has changed.
 func (c *controller) onSecret(key kube.Key) {
-	if key.Name == names.SecretAgent {
-		if cluster, ok := c.ownerOf(key.Namespace); ok {
-			c.imports.Wake(cluster)
-		}
-		return
-	}
 	clusters, err := c.clusters.List(key.Namespace, labels.Everything())
 	if err != nil {
 		c.Log.WithError(err).Error("Listing clusters failed")

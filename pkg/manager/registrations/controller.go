@@ -34,7 +34,7 @@ type Deps struct {
 	Clock    clock.PassiveClock
 	// Agents is the address of the hub for agents; that of Hub where it is empty.
 	Agents kube.Address
-	// Secrets tells which Secrets have changed.
+	// Secrets tells which Secrets of tokens have changed.
 	Secrets Changes
 	// AgentImage is the image of agents that join.
 	AgentImage string

@@ -28,7 +28,7 @@ func (c *controller) wake() {
 	c.Secrets.OnChange(c.onSecret)
 }
 
-// onSecret wakes the token whose Secret somebody has changed or taken away. Most are none of any token.
+// onSecret wakes the token whose Secret has changed or gone, by whomever.
 func (c *controller) onSecret(key kube.Key) {
 	if _, err := c.tokens.Get(key.Namespace, key.Name); err == nil {
 		c.issues.Wake(key)
