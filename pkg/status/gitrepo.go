@@ -41,8 +41,10 @@ type GitRepoFacts struct {
 	// PolledAt when; empty until it does.
 	PolledCommit string
 	PolledAt     metav1.Time
-	// Webhook says why no webhook can be verified.
-	Webhook *Problem
+	// Webhook says why no webhook can be verified. WebhookKnown is false until
+	// that was looked at: until then the status keeps what it says.
+	Webhook      *Problem
+	WebhookKnown bool
 	// Refused says why the GitRepo is not acted on at all.
 	Refused *Problem
 	// Fetch is what failed when the repository was asked; FetchStalled says
@@ -89,7 +91,7 @@ func (f GitRepoFacts) status(parts repoParts) fleet.GitRepoStatus {
 	}
 	w := writer{&status.Conditions, f.Generation, f.Now}
 	f.setInput(w)
-	if f.Known || f.Webhook != nil {
+	if f.WebhookKnown {
 		f.setWebhook(&status.Conditions)
 	}
 	p := f.progress(sum)

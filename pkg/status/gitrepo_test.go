@@ -297,3 +297,32 @@ func decoded(t testing.TB, text string) string {
 	}
 	return strings.ReplaceAll(fmt.Sprintf("%v", v), "\n", "\x00")
 }
+
+// What is wrong with the Secret of webhooks is said once it was looked at, and taken back then; before that, as after a restart, what
+// was said stands.
+func TestWebhookSecret(t *testing.T) {
+	told := func(known bool, problem *status.Problem) string {
+		repo := &fleet.GitRepo{}
+		repo.Status.Conditions = []fleet.Condition{{Type: fleet.ConditionWebhookSecret, Status: metav1.ConditionFalse, Reason: "Before"}}
+		now := status.ForGitRepo(status.GitRepoFacts{GitRepo: repo, WebhookKnown: known, Webhook: problem})
+		condition := status.Get(now.Conditions, fleet.ConditionWebhookSecret)
+		if condition == nil {
+			return ""
+		}
+		return condition.Reason
+	}
+	for _, tt := range []struct {
+		name    string
+		known   bool
+		problem *status.Problem
+		want    string
+	}{
+		{"not looked at yet", false, nil, "Before"},
+		{"right by now", true, nil, ""},
+		{"wrong", true, &status.Problem{Reason: "SecretMissing", Message: "it is missing"}, "SecretMissing"},
+	} {
+		if got := told(tt.known, tt.problem); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

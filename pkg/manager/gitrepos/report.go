@@ -83,6 +83,7 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) status.GitRepoFact
 	if o.refused != nil {
 		facts.Refused = &status.Problem{Reason: o.refused.reason, Message: o.refused.message}
 	}
+	facts.WebhookKnown = o.generation > 0
 	if o.webhook != nil {
 		facts.Webhook = &status.Problem{Reason: o.webhook.reason, Message: o.webhook.message}
 	}
