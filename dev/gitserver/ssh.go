@@ -176,7 +176,7 @@ func (s *SSHServer) run(channel ssh.Channel, command string) {
 	s.mu.Unlock()
 	exit := uint32(128)
 	if arguments, ok := strings.CutPrefix(command, "git-upload-pack "); ok {
-		cmd := exec.Command("sh", "-c", "exec git -c safe.directory='*' upload-pack "+arguments) //nolint:noctx // it ends with the channel
+		cmd := exec.Command("sh", "-c", "exec git -c safe.directory='*' upload-pack "+arguments)
 		cmd.Dir = s.dir
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull)
 		cmd.Stdout, cmd.Stderr = channel, channel.Stderr()

@@ -37,6 +37,7 @@ var layers = map[string]int{
 	"pkg/joining":   1,
 	"pkg/ownership": 1,
 	"pkg/policy":    1,
+	"pkg/polling":   1,
 	"pkg/rollout":   1,
 	"pkg/status":    1,
 	"pkg/targeting": 1,

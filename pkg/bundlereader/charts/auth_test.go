@@ -86,7 +86,7 @@ func TestPrivateRepository(t *testing.T) {
 			trust(a)
 			a.Password = "canary-wrong"
 		}), []string{g.URL + "/index.yaml", "401", "refuses the credentials of the GitRepo's Secret"}},
-		"no trust": {with(at, own, nil), []string{"certificate"}},
+		"no trust": {with(at, own, nil), []string{"certificate", "under the key cacerts"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, newSource(t), tc.ref, tc.says...) })
 	}

@@ -2,6 +2,7 @@ package charts
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -100,6 +101,11 @@ func transportError(ctx context.Context, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return fmt.Errorf("%w (put the certificate of the authority that signed the server's under the key cacerts of the Secret that spec.helmSecretName names"+
+			" or, by path, under caBundle, and the address into spec.helmRepoURLRegex)", err)
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {

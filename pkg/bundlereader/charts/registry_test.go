@@ -90,7 +90,7 @@ func TestPrivateRegistry(t *testing.T) {
 		ref  ref
 		says string
 	}{
-		"no credentials, no trust": {web, "certificate"},
+		"no credentials, no trust": {web, "under the key cacerts"},
 		"another password": {with(authFor(t, all, func(a *bundlereader.ChartAuth) {
 			trust(a)
 			a.Password = "canary-wrong"

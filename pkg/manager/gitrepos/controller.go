@@ -24,6 +24,7 @@ import (
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/polling"
 	"github.com/flotilla-gitops/flotilla/pkg/source"
 )
 
@@ -90,7 +91,7 @@ type controller struct {
 	// again; wanted holds, by bundle, the digest of what it should be.
 	checks map[kube.Key]int
 	// demands is what events ask for, by GitRepo.
-	demands map[kube.Key]demand
+	demands map[kube.Key]polling.Demand
 	// requests is what each GitRepo was last asked with: what its mirror is for.
 	requests map[kube.Key]source.Request
 	wanted   map[kube.Key][sha256.Size]byte
@@ -111,7 +112,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		readers:      make(chan struct{}, max(deps.Readers, 1)),
 		states:       map[kube.Key]state{},
 		checks:       map[kube.Key]int{},
-		demands:      map[kube.Key]demand{},
+		demands:      map[kube.Key]polling.Demand{},
 		requests:     map[kube.Key]source.Request{},
 		wanted:       map[kube.Key][sha256.Size]byte{},
 		rollups:      newRollups(),
@@ -184,24 +185,25 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	if err != nil {
 		return st.unasked(err)
 	}
-	st = restored(repo, st, request.Identity())
+	book, goesOn := st.Restored(repo, request.Identity())
+	st.Book, st.outcome.known = book, st.outcome.known || goesOn
 	c.uses(kube.KeyOf(repo), request)
 	wanted := c.demanded(kube.KeyOf(repo))
-	next := schedule(repo, st, wanted, c.Clock.Now())
+	next := polling.Next(repo, st.Book, wanted, c.Clock.Now())
 	var tree fs.FS
 	var away error
-	if next.due {
+	if next.Due {
 		st, tree, away = c.fetch(ctx, repo, st, asking{request, next, wanted})
-		if away != nil && !st.current(repo) {
+		if away != nil && !st.Current(repo) {
 			return st, 0, away
 		}
-		next = schedule(repo, st, wanted, c.Clock.Now())
+		next = polling.Next(repo, st.Book, wanted, c.Clock.Now())
 	}
 	// A repository that cannot be asked holds up nothing that its last commit is enough for, such as other targets.
 	checks := c.askedChecks(kube.KeyOf(repo))
-	again, in := st.retryDue(c.Clock.Now())
+	again, in := st.RetryDue(c.Clock.Now())
 	if st.upToDate(repo, checks) && !again {
-		return st, sooner(next.wait(), in), away
+		return st, sooner(next.Wait(), in), away
 	}
 	// Whatever fails from here on is tried again.
 	st.brought = ""
@@ -212,6 +214,6 @@ func (c *controller) advance(ctx context.Context, repo *fleet.GitRepo, st state)
 	}
 	st.checks = checks
 	st, err = c.bring(ctx, repo, st, tree)
-	_, in = st.retryDue(c.Clock.Now())
-	return st, sooner(next.wait(), in), errors.Join(away, err)
+	_, in = st.RetryDue(c.Clock.Now())
+	return st, sooner(next.Wait(), in), errors.Join(away, err)
 }

@@ -14,25 +14,26 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/bundleset"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
+	"github.com/flotilla-gitops/flotilla/pkg/polling"
 	"github.com/flotilla-gitops/flotilla/pkg/source"
 )
 
 // asking is a question to a repository, and why it is asked.
 type asking struct {
 	request source.Request
-	turn    turn
-	demand  demand
+	turn    polling.Turn
+	demand  polling.Demand
 }
 
 // fetch asks the repository for its head and brings a commit that is new into
 // the mirror. The tree is nil if the commit is the one that was read last.
 func (c *controller) fetch(ctx context.Context, repo *fleet.GitRepo, st state, why asking) (state, fs.FS, error) {
 	// An event is a reason to try at once, but only once.
-	urgent := why.demand.at.After(st.tried)
-	st.tried = c.Clock.Now()
-	answer, err := c.Mirrors.Ask(ctx, source.Question{Request: why.request, Since: why.turn.since, Urgent: urgent})
+	urgent := why.demand.At.After(st.Tried)
+	st.Tried = c.Clock.Now()
+	answer, err := c.Mirrors.Ask(ctx, source.Question{Request: why.request, Since: why.turn.Since, Urgent: urgent})
 	var snapshot *source.Snapshot
-	if err == nil && answer.Commit != st.commit {
+	if err == nil && answer.Commit != st.Commit {
 		snapshot, err = c.fetchCommit(ctx, why.request, answer.Commit)
 	}
 	st.outcome.known = true
@@ -40,25 +41,25 @@ func (c *controller) fetch(ctx context.Context, repo *fleet.GitRepo, st state, w
 	if err != nil {
 		// The interval begins with the failure: a repository that takes longer to
 		// fail than the interval is not asked without a pause.
-		st.polled = c.Clock.Now()
-		st.unanswered++
+		st.Polled = c.Clock.Now()
+		st.Unanswered++
 		return st, nil, err
 	}
 	// It begins with the answer, whoever has asked for it.
-	st.polled = answer.At
-	before := st.commit
+	st.Polled = answer.At
+	before := st.Commit
 	if before == "" {
 		before = repo.Status.Commit
 	}
 	asked := st
-	asked.commit = before
+	asked.Commit = before
 	now := c.Clock.Now()
 	commit := answer.Commit
 	if snapshot != nil {
 		commit = snapshot.Commit
 	}
-	asked = asked.answered(why.turn, why.demand, commit, now)
-	asked.commit, asked.source, asked.force = commit, sourceKey(repo), repo.Spec.ForceSyncGeneration
+	asked.Book = asked.Answered(why.turn, why.demand, commit, now).Read(repo, commit)
+	asked.outcome.polledCommit, asked.outcome.polledAt = asked.Found, asked.FoundAt
 	if snapshot == nil {
 		return asked, nil, nil
 	}
@@ -80,23 +81,23 @@ func (c *controller) fetchCommit(ctx context.Context, request source.Request, co
 
 // reopen returns the tree of the commit that was fetched last.
 func (c *controller) reopen(ctx context.Context, st state, request source.Request) (state, fs.FS, error) {
-	snapshot, err := c.fetchCommit(ctx, request, st.commit)
+	snapshot, err := c.fetchCommit(ctx, request, st.Commit)
 	if err != nil {
 		st.outcome.fetchErr = err
 		return st, nil, err
 	}
-	st.commit = snapshot.Commit
+	st.Commit = snapshot.Commit
 	return st, snapshot.Tree(), nil
 }
 
 // bring reads the commit's folders and writes the bundles that changed.
 func (c *controller) bring(ctx context.Context, repo *fleet.GitRepo, st state, tree fs.FS) (state, error) {
-	result, err := c.read(ctx, repo, st.commit, tree)
+	result, err := c.read(ctx, repo, st.Commit, tree)
 	if err != nil {
 		st.outcome.writeErr = err
 		return st, err
 	}
-	plan, writeErr := c.write(ctx, repo, st.commit, result)
+	plan, writeErr := c.write(ctx, repo, st.Commit, result)
 	// A refused name is free again when an event says so.
 	st.outcome.findings, st.outcome.emptyPaths = result.Findings, result.EmptyPaths
 	st.outcome.kept, st.outcome.conflicts = namesOf(plan.Kept), nil
@@ -106,13 +107,13 @@ func (c *controller) bring(ctx context.Context, repo *fleet.GitRepo, st state, t
 	if st.outcome.writeErr = writeErr; writeErr != nil {
 		return st, writeErr
 	}
-	if st.outcome.commit != st.commit {
-		st.failures = 0
+	if st.outcome.commit != st.Commit {
+		st.Failures = 0
 	}
-	st = st.readAgain(len(result.Failed) > 0, c.Clock.Now())
-	st.outcome.commit, st.outcome.force = st.commit, repo.Spec.ForceSyncGeneration
+	st.Book = st.ReadAgain(len(result.Failed) > 0, c.Clock.Now())
+	st.outcome.commit, st.outcome.force = st.Commit, repo.Spec.ForceSyncGeneration
 	if len(plan.Refused) == 0 {
-		st.brought = broughtKey(repo, st.commit)
+		st.brought = broughtKey(repo, st.Commit)
 	}
 	return st, nil
 }

@@ -75,7 +75,7 @@ func (c *controller) facts(key kube.Key, repo *fleet.GitRepo) status.GitRepoFact
 	facts := status.GitRepoFacts{
 		GitRepo:    repo,
 		Generation: max(o.generation, repo.Status.ObservedGeneration), Known: o.known,
-		Commit: o.commit, ForceSync: o.force, Updating: st.commit != o.commit,
+		Commit: o.commit, ForceSync: o.force, Updating: st.Commit != o.commit,
 		PolledCommit: o.polledCommit, PolledAt: metav1.NewTime(o.polledAt.UTC().Truncate(time.Second)),
 		Problems: problems(o), Warnings: texts(o.findings, bundlereader.Warning),
 		Now: metav1.NewTime(c.Clock.Now()),

@@ -12,43 +12,20 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/bundlereader"
 	"github.com/flotilla-gitops/flotilla/pkg/bundleset"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/polling"
 )
 
 // state is what is remembered of a GitRepo between reconciles. All of it can be
 // lost: a fresh start asks the repository and compares.
 type state struct {
+	polling.Book
+
 	uid types.UID
-	// polled is when the repository was last asked; jitter shifts the next
-	// time, so that GitRepos do not ask in step.
-	polled time.Time
-	jitter float64
-	// unanswered counts how often in a row the repository could not be asked,
-	// and tried is when it was last tried.
-	unanswered int
-	tried      time.Time
-	// credentials identifies what the repository is asked with now, asking what
-	// its last answer was asked with.
-	credentials, asking string
-	// webhook is the last webhook that was acted on. look is when to look again
-	// for what it has announced, looks how often that was.
-	webhook time.Time
-	look    time.Time
-	looks   int
-	// source and force are what was asked for then.
-	source string
-	force  int64
-	// commit is the newest that was fetched.
-	commit string
 	// brought is the commit and the generation whose bundles are written, and
 	// checks how many checks had been asked for by then.
 	brought string
 	checks  int
-	// failures counts how often in a row some folder of this commit could not
-	// be read, and retry is when to try again: the cause may be a chart
-	// repository that is away.
-	failures int
-	retry    time.Time
-	outcome  outcome
+	outcome outcome
 }
 
 // outcome is what the status says about the last attempt.
@@ -88,36 +65,6 @@ func (o outcome) differs(p outcome) bool {
 		!slices.Equal(o.kept, p.kept) || !slices.Equal(o.conflicts, p.conflicts)
 }
 
-// Retries of folders that could not be read start at minRetry, double each
-// time, and stay at maxRetry.
-const (
-	minRetry = 5 * time.Second
-	maxRetry = 5 * time.Minute
-)
-
-// readAgain notes that the commit was read, and computes when to read it again
-// if some of its folders failed.
-func (s state) readAgain(failed bool, now time.Time) state {
-	if !failed {
-		s.failures, s.retry = 0, time.Time{}
-		return s
-	}
-	const doublings = 6 // enough to reach maxRetry
-	s.retry = now.Add(min(minRetry<<min(s.failures, doublings), maxRetry))
-	s.failures++
-	return s
-}
-
-// retryDue says whether folders that failed are to be read again now, and else
-// when: zero for never.
-func (s state) retryDue(now time.Time) (due bool, in time.Duration) {
-	if s.retry.IsZero() {
-		return false, 0
-	}
-	left := s.retry.Sub(now)
-	return left <= 0, max(left, 0)
-}
-
 // sooner returns the shorter of two waits, of which zero is none.
 func sooner(a, b time.Duration) time.Duration {
 	if a == 0 || (b != 0 && b < a) {
@@ -129,23 +76,12 @@ func sooner(a, b time.Duration) time.Duration {
 // upToDate says whether the bundles of the newest commit are written for the
 // GitRepo as it is, and nobody has changed one since.
 func (s state) upToDate(repo *fleet.GitRepo, checks int) bool {
-	return s.brought == broughtKey(repo, s.commit) && s.checks == checks
+	return s.brought == broughtKey(repo, s.Commit) && s.checks == checks
 }
 
 func broughtKey(repo *fleet.GitRepo, commit string) string {
 	// The service account may be a default of the workspace.
 	return fmt.Sprintf("%s@%d %q", commit, repo.Generation, repo.Spec.ServiceAccount)
-}
-
-// sourceKey is the part of the spec that decides which commit is asked for.
-func sourceKey(repo *fleet.GitRepo) string {
-	s := repo.Spec
-	return fmt.Sprintf("%q %q %q %q %x %t", s.Repo, s.Branch, s.Revision, s.ClientSecretName, s.CABundle, s.InsecureSkipTLSVerify)
-}
-
-// current says whether the newest commit is of what the GitRepo asks for now.
-func (s state) current(repo *fleet.GitRepo) bool {
-	return s.commit != "" && s.source == sourceKey(repo) && s.force == repo.Spec.ForceSyncGeneration
 }
 
 // state returns what is remembered of the GitRepo; of one that was deleted and
@@ -156,7 +92,7 @@ func (c *controller) state(key kube.Key, repo *fleet.GitRepo) state {
 	if s, ok := c.states[key]; ok && s.uid == repo.UID {
 		return s
 	}
-	return state{uid: repo.UID, jitter: rand.Float64()} //nolint:gosec // spreads polls, guards nothing
+	return state{uid: repo.UID, Book: polling.Book{Jitter: rand.Float64()}} //nolint:gosec // spreads polls, guards nothing
 }
 
 func (c *controller) remember(key kube.Key, s state) {
