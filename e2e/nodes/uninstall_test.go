@@ -113,7 +113,8 @@ func (s *story) installAgain(t *testing.T) {
 	before := s.workloads(t)
 	s.shell(t, s.hub, s.guide.script(t, "The hub", "helm upgrade --install flotilla "))
 	s.awaitManagers(t)
-	took := s.joinLine(t, strings.Replace(s.guide.script(t, "A cluster, by itself", "flotilla join"), "--wait", "--replace --wait", 1))
+	line := s.readme.script(t, "Install", "flotilla join") // The same as in the guide.
+	took := s.joinLine(t, strings.Replace(line, "--wait", "--replace --wait", 1))
 	t.Logf("the cluster is ready %s after the line was pasted once more", took)
 	s.awaitCluster(t, "prod-2")
 	if after := s.workloads(t); after != before {
@@ -130,16 +131,47 @@ func (s *story) uninstallAgentFirst(t *testing.T) {
 	s.leftovers(t)
 }
 
-// leftovers fails for what is neither a workload, nor what users made, nor named in docs/install.md.
+// leftovers fails for what is neither a workload, nor what users made, nor named under "Uninstall" in docs/install.md.
 func (s *story) leftovers(t *testing.T) {
 	t.Helper()
-	workload := []string{"namespaces /web", "deployments web/web", "secrets web/sh.helm.release.v1."}
-	s.left(t, s.edge, append(workload,
-		"namespaces /cattle-fleet-system",
+	s.left(t, s.edge, append(workloadObjects(),
 		"secrets cattle-fleet-system/fleet-agent", "secrets cattle-fleet-system/fleet-agent-registration",
 	)...)
-	s.left(t, s.hub, append(workload,
-		"customresourcedefinitions /",
-		"namespaces /fleet-", "namespaces /cluster-fleet-", "namespaces /cattle-fleet-",
-	)...)
+	s.left(t, s.hub, slices.Concat(workloadObjects(), hubObjects(), importedAgent())...)
+}
+
+// workloadObjects are what was deployed, and the namespace that both charts were installed into, which Helm makes and keeps.
+func workloadObjects() []string {
+	return []string{
+		"namespaces /" + webNamespace, "deployments " + webNamespace + "/web", "secrets " + webNamespace + "/sh.helm.release.v1.",
+		"namespaces /cattle-fleet-system",
+	}
+}
+
+func hubObjects() []string {
+	objects := []string{
+		"customresourcedefinitions /", "namespaces /fleet-default", "namespaces /fleet-local", "namespaces /cluster-fleet-default-",
+		"namespaces /cattle-fleet-clusters-system",
+		"clusterroles /fleet-bundle-deployment", "clusterroles /fleet-content", "clusterrolebindings /cluster-fleet-default-",
+		"validatingadmissionpolicies /flotilla-", "validatingadmissionpolicybindings /flotilla-", "contents /",
+	}
+	for _, kind := range []string{"roles", "rolebindings", "serviceaccounts", "secrets", "configmaps", "leases", "bundledeployments"} {
+		objects = append(objects, kind+" cluster-fleet-default-") // The namespaces of clusters are kept whole.
+	}
+	for _, kind := range []string{
+		"gitrepos", "bundles", "clusters", "clustergroups", "clusterregistrations", "clusterregistrationtokens",
+		"secrets", "roles", "rolebindings", "serviceaccounts",
+	} {
+		objects = append(objects, kind+" fleet-default/", kind+" fleet-local/")
+	}
+	return objects
+}
+
+// importedAgent is what the hub installed on a cluster that it imported, here on itself.
+func importedAgent() []string {
+	objects := []string{"clusterroles /cattle-fleet-system-fleet-agent", "clusterrolebindings /cattle-fleet-system-fleet-agent"}
+	for _, kind := range []string{"deployments", "serviceaccounts", "secrets", "roles", "rolebindings"} {
+		objects = append(objects, kind+" cattle-fleet-system/fleet-agent")
+	}
+	return objects
 }
