@@ -204,7 +204,12 @@ func basicAuth(t *testing.T, workspace, name, password string) {
 func join(t *testing.T, workspace, namespace string) []string {
 	t.Helper()
 	env.ClusterRegistrationTokens.Make(t, &fleet.ClusterRegistrationToken{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "join"}})
-	var values map[string]string
+	var values struct {
+		APIServerURL string `json:"apiServerURL"`
+		APIServerCA  string `json:"apiServerCA"`
+		Token        string `json:"token"`
+		TokenName    string `json:"tokenName"`
+	}
 	env.Secrets.Await(t, kube.Key{Namespace: workspace, Name: "join"}, func(s *corev1.Secret) error {
 		if len(s.Data[names.KeyValues]) == 0 {
 			return errors.New("empty")
@@ -214,11 +219,11 @@ func join(t *testing.T, workspace, namespace string) []string {
 	env.Secrets.Make(t, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: names.SecretAgentBootstrap},
 		StringData: map[string]string{
-			names.KeyAPIServerURL: values["apiServerURL"], names.KeyAPIServerCA: values["apiServerCA"], names.KeyToken: values["token"],
-			names.KeyTokenName: values["tokenName"], names.KeyClusterNamespace: workspace, names.KeyClientID: "canary", names.KeyClusterLabels: `{"canary":"yes"}`,
+			names.KeyAPIServerURL: values.APIServerURL, names.KeyAPIServerCA: values.APIServerCA, names.KeyToken: values.Token,
+			names.KeyTokenName: values.TokenName, names.KeyClusterNamespace: workspace, names.KeyClientID: "canary", names.KeyClusterLabels: `{"canary":"yes"}`,
 		},
 	})
-	return []string{values["token"]}
+	return []string{values.Token}
 }
 
 // deploy deploys with a git password and secret values: what works, and what fails because of its values.
