@@ -57,11 +57,7 @@ func failOver(t *testing.T, end func(*scene, *harness.Manager, *harness.Line)) t
 	took := time.Since(begun)
 	s.awaitLeader(holder)
 	s.settle()
-	for pair := range before {
-		if strings.HasPrefix(pair, "web") && pair != "web on three" {
-			delete(before, pair)
-		}
-	}
+	delete(before, "web on two")
 	s.stays(before)
 	env.AwaitQuiet(t)
 	if lines[1].Made() == sofar {
@@ -90,8 +86,9 @@ func madeOnce(s *scene, lines []*harness.Line) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	const gone = 2 // of web, which was taken off two clusters of three
-	if got := len(list.Items) + gone; made != got {
+	const gone = 1 // of web, which was taken off one cluster
+	// The answer to one may have been cut off.
+	if got := len(list.Items) + gone; made > got {
 		s.Errorf("%d deployments were made for %d that there are or were", made, got)
 	}
 	for i := range list.Items {
