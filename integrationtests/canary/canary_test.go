@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -204,26 +205,11 @@ func basicAuth(t *testing.T, workspace, name, password string) {
 func join(t *testing.T, workspace, namespace string) []string {
 	t.Helper()
 	env.ClusterRegistrationTokens.Make(t, &fleet.ClusterRegistrationToken{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "join"}})
-	var values struct {
-		APIServerURL string `json:"apiServerURL"`
-		APIServerCA  string `json:"apiServerCA"`
-		Token        string `json:"token"`
-		TokenName    string `json:"tokenName"`
-	}
-	env.Secrets.Await(t, kube.Key{Namespace: workspace, Name: "join"}, func(s *corev1.Secret) error {
-		if len(s.Data[names.KeyValues]) == 0 {
-			return errors.New("empty")
-		}
-		return yaml.Unmarshal(s.Data[names.KeyValues], &values)
-	})
-	env.Secrets.Make(t, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: names.SecretAgentBootstrap},
-		StringData: map[string]string{
-			names.KeyAPIServerURL: values.APIServerURL, names.KeyAPIServerCA: values.APIServerCA, names.KeyToken: values.Token,
-			names.KeyTokenName: values.TokenName, names.KeyClusterNamespace: workspace, names.KeyClientID: "canary", names.KeyClusterLabels: `{"canary":"yes"}`,
-		},
-	})
-	return []string{values.Token}
+	values := env.JoinValues(t, workspace, "join")
+	data := maps.Clone(values)
+	data[names.KeyClientID], data[names.KeyClusterLabels] = "canary", `{"canary":"yes"}`
+	env.Secrets.Make(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: names.SecretAgentBootstrap}, StringData: data})
+	return []string{values[names.KeyToken]}
 }
 
 // deploy deploys with a git password and secret values: what works, and what fails because of its values.

@@ -146,7 +146,7 @@ func TestJoinTokenIsGoodForNothingElse(t *testing.T) {
 	t.Parallel()
 	workspace := env.Workspace(t)
 	values := token(t, workspace, "join")
-	hub := hubAs(t, values["token"])
+	hub := hubAs(t, values[names.KeyToken])
 	ctx := t.Context()
 	harness.Eventually(t, "the policy is heeded", func(ctx context.Context) error {
 		_, err := hub.ClusterRegistrations.Create(ctx, &fleet.ClusterRegistration{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, GenerateName: "lie-"}})
@@ -197,7 +197,7 @@ func TestSecretOfAJoinTokenIsKept(t *testing.T) {
 	secret := kube.Key{Namespace: workspace, Name: "join"}
 	env.Secrets.Remove(t, secret)
 	again := func(s *corev1.Secret) error {
-		if len(s.Data[names.KeyValues]) == 0 || bytes.Contains(s.Data[names.KeyValues], []byte(values["token"])) {
+		if len(s.Data[names.KeyValues]) == 0 || bytes.Contains(s.Data[names.KeyValues], []byte(values[names.KeyToken])) {
 			return errors.New("there is no new token")
 		}
 		return nil
@@ -211,7 +211,7 @@ func TestSecretOfAJoinTokenIsKept(t *testing.T) {
 		return again(s)
 	})
 	d := newDownstream(t)
-	d.bootstrap(valuesOf(t, workspace, "join"), map[string]string{names.KeyClientID: "kept"})
+	d.bootstrap(env.JoinValues(t, workspace, "join"), map[string]string{names.KeyClientID: "kept"})
 	if err := d.register(); err != nil {
 		t.Errorf("the new token does not open: %v", err)
 	}

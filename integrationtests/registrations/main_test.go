@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"testing"
 	"time"
@@ -13,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/yaml"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 	"github.com/flotilla-gitops/flotilla/pkg/agent"
@@ -37,23 +37,7 @@ func token(t *testing.T, workspace, name string, edits ...func(*fleet.ClusterReg
 		edit(made)
 	}
 	env.ClusterRegistrationTokens.Make(t, made)
-	return valuesOf(t, workspace, name)
-}
-
-func valuesOf(t *testing.T, workspace, name string) map[string]string {
-	t.Helper()
-	values := map[string]string{}
-	harness.Eventually(t, "the token has its Secret", func(ctx context.Context) error {
-		secret, err := env.Secrets.Get(ctx, workspace, name)
-		if err != nil {
-			return err
-		}
-		if len(secret.Data[names.KeyValues]) == 0 {
-			return errors.New("it is empty")
-		}
-		return yaml.Unmarshal(secret.Data[names.KeyValues], &values)
-	})
-	return values
+	return env.JoinValues(t, workspace, name)
 }
 
 func validFor(d time.Duration) func(*fleet.ClusterRegistrationToken) {
@@ -83,14 +67,8 @@ func newDownstream(t *testing.T) *downstream {
 // bootstrap writes what the chart of the agent makes of values.
 func (d *downstream) bootstrap(values map[string]string, more map[string]string) {
 	d.t.Helper()
-	data := map[string]string{
-		names.KeyAPIServerURL: values["apiServerURL"], names.KeyAPIServerCA: values["apiServerCA"], names.KeyToken: values["token"],
-		names.KeyTokenName: values["tokenName"], names.KeyClusterNamespace: values["clusterNamespace"],
-		names.KeyRegistrationNamespace: values["systemRegistrationNamespace"],
-	}
-	for key, value := range more {
-		data[key] = value
-	}
+	data := maps.Clone(values)
+	maps.Copy(data, more)
 	secrets := d.client.CoreV1().Secrets(d.namespace)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: names.SecretAgentBootstrap}, StringData: data}
 	_, err := secrets.Create(d.t.Context(), secret, metav1.CreateOptions{})
