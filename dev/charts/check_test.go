@@ -27,7 +27,8 @@ func TestHelmTestRunsTheSameImage(t *testing.T) {
 				if check.Image != checked.Containers[0].Image || pod.Spec.ServiceAccountName != checked.ServiceAccountName {
 					t.Errorf("%s: it runs %s as %s", where, check.Image, pod.Spec.ServiceAccountName)
 				}
-				if check.SecurityContext.String() != checked.Containers[0].SecurityContext.String() || pod.Spec.HostNetwork != checked.HostNetwork {
+				if check.SecurityContext.String() != checked.Containers[0].SecurityContext.String() ||
+					pod.Spec.HostNetwork != checked.HostNetwork {
 					t.Errorf("%s: its security context is %v", where, check.SecurityContext)
 				}
 				want := []string{"check", "--namespace=" + deployment.Namespace}

@@ -6,8 +6,8 @@
 // Jobs complete though no container runs. Every component can be stopped, killed and started by itself and
 // keeps its address. What one process started, another can take over with Open.
 //
-// Everything listens on the loopback interface only, but for the API server of a cluster with a real node (see Node), which has an
-// address that the node reaches. etcd does not wait for the disk: this is no place for data.
+// Everything listens on the loopback interface only, but for the API server of a cluster with a real node (see Node),
+// which has an address that the node reaches. etcd does not wait for the disk: this is no place for data.
 package controlplane
 
 import (

@@ -22,8 +22,8 @@ type ImageOptions struct {
 	Packages []string
 }
 
-// BuildImages builds images as `make images` does, apart from those that the machine keeps, and returns their archives, which Load
-// takes.
+// BuildImages builds images as `make images` does, apart from those that the machine keeps, and returns their archives,
+// which Load takes.
 func BuildImages(ctx context.Context, options ImageOptions) ([]string, error) {
 	root, err := binaries.SourceRoot()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// bridge is the machine's end of the cluster's network, which stays while the node is off: the API server listens on its address.
-// cable is the machine's end of the link to the running node.
+// bridge is the machine's end of the cluster's network, which stays while the node is off: the API server listens on its
+// address. cable is the machine's end of the link to the running node.
 func (c *Cluster) bridge() string { return "flotilla-" + c.options.Name }
 func (c *Cluster) cable() string  { return "flocable-" + c.options.Name }
 
@@ -58,8 +58,8 @@ func removeLink(ctx context.Context, name string) error {
 	return err
 }
 
-// Cut ends all traffic between two clusters: whatever a node or pod of one sends to the other is lost without a word, as behind a
-// broken line. Mend brings it back.
+// Cut ends all traffic between two clusters: whatever a node or pod of one sends to the other is lost without a word, as
+// behind a broken line. Mend brings it back.
 func Cut(ctx context.Context, a, b *Cluster) error { return routes(ctx, "add", a, b) }
 
 // Mend undoes Cut.

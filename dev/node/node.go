@@ -1,12 +1,13 @@
-// Package node runs real one-node Kubernetes clusters on this machine, for end-to-end tests: a control plane (see controlplane), and
-// beside it a kubelet, containerd and kube-proxy, so that pods are real. Linux only, as root; see Missing.
+// Package node runs real one-node Kubernetes clusters on this machine, for end-to-end tests: a control plane (see
+// controlplane), and beside it a kubelet, containerd and kube-proxy, so that pods are real. Linux only, as root; see
+// Missing.
 //
-// The node is one process in namespaces of its own, and whatever it starts: when that process ends, or the one that started it, the
-// kernel takes everything away: pods, mounts, and the node's side of the network. What then is left (a bridge, control groups and the
-// folder) is found by name and removed by Remove, also for a run that was killed.
+// The node is one process in namespaces of its own, and whatever it starts: when that process ends, or the one that
+// started it, the kernel takes everything away: pods, mounts, and the node's side of the network. What then is left (a
+// bridge, control groups and the folder) is found by name and removed by Remove, also for a run that was killed.
 //
-// Each cluster has a network of its own, 198.18.NUMBER.0/30, between the node and the machine. The machine forwards nothing: a pod
-// reaches the machine's addresses, and with them the API servers of all clusters, until Cut.
+// Each cluster has a network of its own, 198.18.NUMBER.0/30, between the node and the machine. The machine forwards
+// nothing: a pod reaches the machine's addresses, and with them the API servers of all clusters, until Cut.
 package node
 
 import (
@@ -55,7 +56,8 @@ type Cluster struct {
 	options Options
 }
 
-// Start makes a cluster and returns when its node is ready. If it fails, what there is stays, for somebody to look at, until Remove.
+// Start makes a cluster and returns when its node is ready. If it fails, what there is stays, for somebody to look at,
+// until Remove.
 func Start(ctx context.Context, options Options) (*Cluster, error) {
 	c := &Cluster{options: options}
 	if err := c.makeNetwork(ctx); err != nil {

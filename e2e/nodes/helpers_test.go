@@ -75,9 +75,9 @@ func newStory(t *testing.T) *story {
 	return s
 }
 
-// command prepares commands to be run as somebody types them whose kubectl and helm talk to a cluster. Of what is written in the
-// documentation one placeholder is replaced, the address of the hub; the files that it names are there: the charts, hub-ca.crt,
-// prod-2.kubeconfig. Images come from the registry that it names.
+// command prepares commands to be run as somebody types them whose kubectl and helm talk to a cluster. Of what is
+// written in the documentation one placeholder is replaced, the address of the hub; the files that it names are there:
+// the charts, hub-ca.crt, prod-2.kubeconfig. Images come from the registry that it names.
 func (s *story) command(t *testing.T, c *cluster, script string) *exec.Cmd {
 	t.Helper()
 	script = strings.ReplaceAll(script, "https://hub.example.com:6443", s.hub.URL())

@@ -67,14 +67,15 @@ func (s *story) join(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if imported := status.Get(cluster.Status.Conditions, "Imported"); cluster.Labels["env"] != "prod" || imported == nil || imported.Reason != "Registered" {
+	imported := status.Get(cluster.Status.Conditions, "Imported")
+	if cluster.Labels["env"] != "prod" || imported == nil || imported.Reason != "Registered" {
 		t.Errorf("the Cluster has labels %v and condition Imported %v", cluster.Labels, imported)
 	}
 	s.shell(t, s.edge, s.guide.script(t, "A cluster, by itself", "helm test"))
 }
 
-// joinLine gives the command that prints a line, pastes the line into a shell of the edge as soon as it is there, and returns when
-// the command has seen the cluster ready.
+// joinLine gives the command that prints a line, pastes the line into a shell of the edge as soon as it is there, and
+// returns when the command has seen the cluster ready.
 func (s *story) joinLine(t *testing.T, command string) time.Duration {
 	t.Helper()
 	cmd := s.command(t, s.hub, command)
@@ -101,7 +102,8 @@ func (s *story) joinLine(t *testing.T, command string) time.Duration {
 	return time.Since(began).Round(100 * time.Millisecond)
 }
 
-// joinByToken has a cluster join as users of Fleet do, as another Cluster than before: what it runs for the one that it was goes on.
+// joinByToken has a cluster join as users of Fleet do, as another Cluster than before: what it runs for the one that it
+// was goes on.
 func (s *story) joinByToken(t *testing.T) {
 	before := s.workloads(t)
 	s.shell(t, s.hub, s.guide.script(t, "A cluster, by itself", "kind: ClusterRegistrationToken"))

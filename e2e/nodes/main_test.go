@@ -1,6 +1,6 @@
-// Package nodes tells how Flotilla is installed, joined, disturbed and uninstalled, on two clusters with real nodes: real images in
-// real pods, the commands of the documentation. It needs Linux and root, and takes minutes: `make e2e-nodes` runs it, `make test-long`
-// too, and where it cannot run it says so in one line.
+// Package nodes tells how Flotilla is installed, joined, disturbed and uninstalled, on two clusters with real nodes:
+// real images in real pods, the commands of the documentation. It needs Linux and root, and takes minutes: `make
+// e2e-nodes` runs it, `make test-long` too, and where it cannot run it says so in one line.
 package nodes
 
 import (
@@ -150,7 +150,10 @@ func up(ctx context.Context, printer *progress.Printer, dir string) error {
 	}
 	group.Go(func() error { return task(printer, "commands", func() error { return commands(groupCtx, programs) }) })
 	group.Go(func() error {
-		return task(printer, "images", func() (err error) { archives, err = images(groupCtx, filepath.Join(dir, "images")); return err })
+		return task(printer, "images", func() (err error) {
+			archives, err = images(groupCtx, filepath.Join(dir, "images"))
+			return err
+		})
 	})
 	if err := group.Wait(); err != nil {
 		return err

@@ -57,14 +57,17 @@ func (c *cluster) inventory(t *testing.T) inventory {
 
 // fleeting are kinds whose objects Kubernetes makes of others.
 func fleeting() []string {
-	return []string{"events", "endpoints", "endpointslices", "replicasets", "pods", "controllerrevisions", "componentstatuses", "apiservices"}
+	return []string{
+		"events", "endpoints", "endpointslices", "replicasets", "pods", "controllerrevisions", "componentstatuses", "apiservices",
+	}
 }
 
 // without returns what is there now and was not before, and is no consequence of a namespace that is.
 func (i inventory) without(before inventory) []string {
 	return slices.DeleteFunc(slices.Clone(i), func(object string) bool {
 		return slices.Contains(before, object) ||
-			strings.HasSuffix(object, "/kube-root-ca.crt") || strings.HasPrefix(object, "serviceaccounts ") && strings.HasSuffix(object, "/default")
+			strings.HasSuffix(object, "/kube-root-ca.crt") ||
+			strings.HasPrefix(object, "serviceaccounts ") && strings.HasSuffix(object, "/default")
 	})
 }
 

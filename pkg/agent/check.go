@@ -18,8 +18,9 @@ import (
 
 const checkInterval = 500 * time.Millisecond
 
-// Check returns nil as soon as the agent in a namespace of the cluster that local reaches is at work: it has joined, its hub accepts
-// it, and has its heartbeat. When ctx ends before, it returns what is missing. It takes the rights of the agent, and changes nothing.
+// Check returns nil as soon as the agent in a namespace of the cluster that local reaches is at work: it has joined, its
+// hub accepts it, and has its heartbeat. When ctx ends before, it returns what is missing. It takes the rights of the
+// agent, and changes nothing.
 func Check(ctx context.Context, local *rest.Config, namespace string) error {
 	client, err := kubernetes.NewForConfig(local)
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 
 const checkInterval = 500 * time.Millisecond
 
-// Check returns nil as soon as the hub works: its API server serves the definitions, and a manager in the namespace holds the lease
-// and renews it. When ctx ends before, it returns what is missing. It takes the rights of the manager, and changes nothing.
+// Check returns nil as soon as the hub works: its API server serves the definitions, and a manager in the namespace
+// holds the lease and renews it. When ctx ends before, it returns what is missing. It takes the rights of the manager,
+// and changes nothing.
 func Check(ctx context.Context, hub *rest.Config, namespace string) error {
 	conn, err := kube.Connect(hub, kube.Options{UserAgent: "flotilla-check"})
 	if err != nil {

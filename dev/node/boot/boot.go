@@ -1,6 +1,6 @@
-// Package boot is what the first process of a real node does: it sets the node up from within its namespaces, then keeps the node's
-// programs running, as systemd does on other nodes. Whoever starts it gives it namespaces of its own (see process.Spec) and, from
-// outside, a network interface eth0.
+// Package boot is what the first process of a real node does: it sets the node up from within its namespaces, then keeps
+// the node's programs running, as systemd does on other nodes. Whoever starts it gives it namespaces of its own (see
+// process.Spec) and, from outside, a network interface eth0.
 package boot
 
 import (
@@ -18,8 +18,8 @@ type Config struct {
 	Gateway string `json:"gateway"`
 	// Binds are mounts: the folder Binds[target] shows at target, for this node alone.
 	Binds map[string]string `json:"binds"`
-	// Kernel holds settings below /proc/sys that would hold for the whole machine. The node sees the values given here, in files
-	// below KernelDir, and the machine's stay as they are.
+	// Kernel holds settings below /proc/sys that would hold for the whole machine. The node sees the values given here,
+	// in files below KernelDir, and the machine's stay as they are.
 	Kernel    map[string]string `json:"kernel"`
 	KernelDir string            `json:"kernelDir"`
 	// Path is the environment variable of that name.

@@ -49,7 +49,8 @@ func mounts(config Config) error {
 		return err
 	}
 	// In a machine with both versions of cgroups, runtimes take the presence of the second for a choice.
-	if err := syscall.Unmount("/sys/fs/cgroup/unified", 0); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {
+	err := syscall.Unmount("/sys/fs/cgroup/unified", 0)
+	if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {
 		return fmt.Errorf("hiding cgroup2: %w", err)
 	}
 	for _, target := range slices.Sorted(maps.Keys(config.Binds)) {
@@ -143,7 +144,8 @@ func supervise(config Config) error {
 }
 
 func start(config Config, program Program) (int, error) {
-	log, err := os.OpenFile(filepath.Join(config.LogDir, program.Name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, fs.FileMode(0o644))
+	path := filepath.Join(config.LogDir, program.Name+".log")
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fs.FileMode(0o644))
 	if err != nil {
 		return 0, fmt.Errorf("opening the log of %s: %w", program.Name, err)
 	}

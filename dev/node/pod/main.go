@@ -1,5 +1,5 @@
-// The pod is the program of pods in tests: it waits until it is told to end, and with --http it answers, too. It is also what holds
-// the namespaces of every pod of a real node (the "pause" image).
+// The pod is the program of pods in tests: it waits until it is told to end, and with --http it answers, too. It is also
+// what holds the namespaces of every pod of a real node (the "pause" image).
 package main
 
 import (

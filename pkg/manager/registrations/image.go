@@ -10,8 +10,8 @@ type agentImage struct {
 	Digest     string `json:"digest,omitempty"`
 }
 
-// imageOf takes an image apart: REGISTRY/REPOSITORY:TAG or …@DIGEST, where the registry is everything before the last slash, so that
-// another can take its place.
+// imageOf takes an image apart: REGISTRY/REPOSITORY:TAG or …@DIGEST, where the registry is everything before the last
+// slash, so that another can take its place.
 func imageOf(image string) agentImage {
 	rest, digest, _ := strings.Cut(image, "@")
 	parsed := agentImage{Repository: rest, Digest: digest}
