@@ -44,7 +44,7 @@ func TestReleaseThatIsTooLargeIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	noise := make([]byte, 600<<10)
+	noise := make([]byte, 400<<10)
 	if _, err := rand.Read(noise); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestReleaseThatIsTooLargeIsRefused(t *testing.T) {
 	w.awaitReady(key)
 
 	// An object alone can be too large, too. This one compresses well.
-	w.change(key, manifest(map[string]string{"huge.yaml": configMapYAML("huge", strings.Repeat("x", 2<<20))}))
+	w.change(key, manifest(map[string]string{"huge.yaml": configMapYAML("huge", strings.Repeat("x", 1<<20))}))
 	w.awaitFailed(key, "configmap.v1 "+w.target+"/huge: ")
 }
 
