@@ -18,7 +18,7 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether the agent works: it has joined, and its hub accepts it",
-		Example: `  # In a pod of the cluster, as the agent
+		Example: `  # In a pod of the cluster, with the rights of its account
   agent check
 
   # Beside the cluster, with a kubeconfig

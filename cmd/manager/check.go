@@ -16,7 +16,7 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether the hub works: the definitions are served, and a manager holds the lease and renews it",
-		Example: `  # In a pod on the hub, as the manager
+		Example: `  # In a pod on the hub, with the rights of its account
   manager check
 
   # Beside the hub, with a kubeconfig

@@ -170,7 +170,7 @@ func (s *SSHServer) converse(conn net.Conn) {
 
 // run runs git upload-pack, and nothing else.
 func (s *SSHServer) run(channel ssh.Channel, command string) {
-	defer channel.Close()
+	defer func() { _ = channel.Close() }() // The client may have closed it before.
 	s.mu.Lock()
 	s.commands = append(s.commands, command)
 	s.mu.Unlock()

@@ -39,11 +39,14 @@ func Ensure(ctx context.Context, out io.Writer) (Programs, error) {
 	if err != nil {
 		return Programs{}, err
 	}
-	return ensure(ctx, root, filepath.Join(cache, "skew"), Previous(), out)
+	return version{root, Previous()}.ensure(ctx, filepath.Join(cache, "skew"), out)
 }
 
-func ensure(ctx context.Context, root, cache, commit string, out io.Writer) (Programs, error) {
-	dir := filepath.Join(cache, commit)
+// version is a commit of a repository.
+type version struct{ root, commit string }
+
+func (v version) ensure(ctx context.Context, cache string, out io.Writer) (Programs, error) {
+	dir := filepath.Join(cache, v.commit)
 	programs := Programs{Manager: filepath.Join(dir, "manager"), Agent: filepath.Join(dir, "agent")}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return Programs{}, fmt.Errorf("making cache folder: %w", err)
@@ -56,10 +59,10 @@ func ensure(ctx context.Context, root, cache, commit string, out io.Writer) (Pro
 	if _, err := os.Stat(dir); err == nil {
 		return programs, nil
 	}
-	if err := have(ctx, root, commit, out); err != nil {
+	if err := have(ctx, v.root, v.commit, out); err != nil {
 		return Programs{}, err
 	}
-	return programs, build(ctx, root, commit, dir)
+	return programs, build(ctx, v.root, v.commit, dir)
 }
 
 // have makes sure that the repository has the commit.

@@ -64,7 +64,7 @@ func TestProgramsAreThoseOfTheCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	programs, err := ensure(t.Context(), root, cache, commit, &out)
+	programs, err := version{root, commit}.ensure(t.Context(), cache, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestProgramsAreThoseOfTheCommit(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if again, err := ensure(t.Context(), filepath.Join(cache, "nowhere"), cache, commit, &out); err != nil || again != programs {
+	if again, err := (version{filepath.Join(cache, "nowhere"), commit}).ensure(t.Context(), cache, &out); err != nil || again != programs {
 		t.Errorf("built twice: %v, %v", again, err)
 	}
 	if out.Len() > 0 {
@@ -91,13 +91,13 @@ func TestACommitThatIsMissing(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if _, err := ensure(t.Context(), clone, t.TempDir(), commit, &out); err != nil {
+	if _, err := (version{clone, commit}).ensure(t.Context(), t.TempDir(), &out); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), "fetching") {
 		t.Errorf("it said %q", &out)
 	}
-	_, err := ensure(t.Context(), clone, t.TempDir(), strings.Repeat("0", 39)+"1", &out)
+	_, err := version{clone, strings.Repeat("0", 39) + "1"}.ensure(t.Context(), t.TempDir(), &out)
 	if err == nil || !strings.Contains(err.Error(), "git fetch --unshallow") {
 		t.Errorf("got %v", err)
 	}

@@ -147,7 +147,7 @@ func TestSettingsReachAnAgentThatJoined(t *testing.T) {
 		d := deploymentOf(t)
 		_, err := budgets.Get(ctx, names.AgentDisruptionBudget, metav1.GetOptions{})
 		if err == nil || d.Spec.Template.Spec.PriorityClassName != "" || strings.Contains(fmt.Sprint(d.Spec.Template), "proxy") {
-			return fmt.Errorf("there still: %v, %v", err, d.Spec.Template)
+			return fmt.Errorf("there still: %v, and the budget with error %w", d.Spec.Template, err)
 		}
 		return nil
 	})

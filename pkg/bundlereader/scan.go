@@ -193,44 +193,57 @@ func (s *scanner) glob(ctx context.Context, dir string, segments []string) ([]st
 	if len(segments) == 0 || segments[0] == "." {
 		return []string{dir}, nil
 	}
-	segment, rest := segments[0], segments[1:]
-	var candidates []string
-	if !strings.ContainsAny(segment, `*?[\`) {
-		candidates = []string{segment}
-	} else {
-		entries, err := s.list(dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range entries {
-			if ok, _ := path.Match(segment, entry.Name()); ok {
-				candidates = append(candidates, entry.Name())
-			}
-		}
+	candidates, err := s.matching(dir, segments[0])
+	if err != nil {
+		return nil, err
 	}
 	var found []string
 	for _, name := range candidates {
-		real, info, err := resolve(s.tree, ".", path.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLink) {
-			continue
-		}
-		isFolder := err == nil && info.IsDir()
-		if err == nil && isSubmodule(info.Mode()) {
-			isFolder, err = s.enter(ctx, real)
-		}
-		if err != nil {
+		if isFolder, err := s.leadsOn(ctx, path.Join(dir, name)); err != nil {
 			return nil, err
-		}
-		if !isFolder || real == gitDir {
+		} else if !isFolder {
 			continue
 		}
-		below, err := s.glob(ctx, path.Join(dir, name), rest)
+		below, err := s.glob(ctx, path.Join(dir, name), segments[1:])
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, below...)
 	}
 	return found, nil
+}
+
+// matching returns the names in a folder that one segment of a pattern matches; one without wildcards is not looked for.
+func (s *scanner) matching(dir, segment string) (names []string, err error) {
+	if !strings.ContainsAny(segment, `*?[\`) {
+		return []string{segment}, nil
+	}
+	entries, err := s.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if ok, _ := path.Match(segment, entry.Name()); ok {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// leadsOn says whether a path is a folder, or leads to one; a submodule becomes one.
+func (s *scanner) leadsOn(ctx context.Context, name string) (bool, error) {
+	real, info, err := resolve(s.tree, ".", name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLink):
+		return false, nil
+	case err != nil:
+		return false, err
+	case isSubmodule(info.Mode()):
+		isFolder, err := s.enter(ctx, real)
+		return isFolder && real != gitDir, err
+	default:
+		return info.IsDir() && real != gitDir, nil
+	}
 }
 
 // walk returns the folders below dir, itself included, that have a fleet.yaml,
@@ -253,17 +266,12 @@ func (s *scanner) walk(ctx context.Context, dir string, depth int) (found []fold
 		found = append(found, folder{path: dir})
 	}
 	for _, entry := range entries {
-		isFolder := entry.IsDir()
-		if isSubmodule(entry.Type()) && !isHidden(entry.Name()) {
-			if isFolder, err = s.enter(ctx, path.Join(dir, entry.Name())); err != nil {
-				return nil, false, err
-			}
+		isFolder, err := s.hasFolder(ctx, dir, entry)
+		if err != nil {
+			return nil, false, err
 		}
 		if !isFolder {
 			hasManifest = hasManifest || !isSubmodule(entry.Type()) && isManifest(entry)
-			continue
-		}
-		if entry.Name() == gitDir {
 			continue
 		}
 		below, manifest, err := s.walk(ctx, path.Join(dir, entry.Name()), depth+1)
@@ -274,6 +282,14 @@ func (s *scanner) walk(ctx context.Context, dir string, depth int) (found []fold
 		hasManifest = hasManifest || manifest && !isHidden(entry.Name())
 	}
 	return found, hasManifest && !own, nil
+}
+
+// hasFolder says whether an entry of a folder is one to walk; a submodule that is not hidden becomes one.
+func (s *scanner) hasFolder(ctx context.Context, dir string, entry fs.DirEntry) (bool, error) {
+	if isSubmodule(entry.Type()) && !isHidden(entry.Name()) {
+		return s.enter(ctx, path.Join(dir, entry.Name()))
+	}
+	return entry.IsDir() && entry.Name() != gitDir, nil
 }
 
 func (s *scanner) list(dir string) ([]fs.DirEntry, error) {

@@ -37,11 +37,8 @@ func enterAll(ctx context.Context, tree fs.FS, name string) error {
 	parts := strings.Split(name, "/")
 	for i := range parts {
 		at := path.Join(parts[:i+1]...)
-		info, err := fs.Lstat(tree, at)
-		if err != nil {
-			return nil // Whoever looks for the path finds out.
-		}
-		if !isSubmodule(info.Mode()) {
+		// Whoever looks for a path that is not there finds out.
+		if info, err := fs.Lstat(tree, at); err != nil || !isSubmodule(info.Mode()) {
 			continue
 		}
 		if err := enter(ctx, tree, at); err != nil {

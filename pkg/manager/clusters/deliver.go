@@ -41,8 +41,7 @@ func (c *controller) ensureDelivery(ctx context.Context, cluster *fleet.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	if existing != nil && equality.Semantic.DeepEqual(existing.Spec, want.Spec) && equality.Semantic.DeepEqual(existing.Labels, want.Labels) &&
-		len(existing.Finalizers) == len(want.Finalizers) {
+	if existing != nil && asWanted(existing, want) {
 		if status.DeploymentState(existing) != fleet.Ready {
 			return nil, nil
 		}
@@ -52,6 +51,12 @@ func (c *controller) ensureDelivery(ctx context.Context, cluster *fleet.Cluster)
 		return nil, err
 	}
 	return nil, c.writeDelivery(ctx, existing, want)
+}
+
+// asWanted says whether a deployment needs no write.
+func asWanted(existing, want *fleet.BundleDeployment) bool {
+	return equality.Semantic.DeepEqual(existing.Spec, want.Spec) && equality.Semantic.DeepEqual(existing.Labels, want.Labels) &&
+		len(existing.Finalizers) == len(want.Finalizers)
 }
 
 // delivery returns the deployment of the name that the cluster's own agent needs; nil if there is none.
