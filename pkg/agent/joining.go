@@ -137,7 +137,7 @@ func (j *joining) run(ctx context.Context) error {
 	}
 	go informer.RunWithContext(ctx)
 	var again time.Duration
-	for {
+	for ctx.Err() == nil {
 		j.mu.Lock()
 		state := j.state
 		j.mu.Unlock()
@@ -151,14 +151,13 @@ func (j *joining) run(ctx context.Context) error {
 			continue
 		}
 		again = 0
-		if !j.await(ctx, what, wait) {
-			return ctx.Err()
-		}
+		j.await(ctx, what, wait)
 	}
+	return ctx.Err()
 }
 
-// await returns when something has changed or, if there is an errand, when its time has come; false when ctx has ended.
-func (j *joining) await(ctx context.Context, what errand, wait time.Duration) bool {
+// await returns when something has changed, when ctx has ended or, if there is an errand, when its time has come.
+func (j *joining) await(ctx context.Context, what errand, wait time.Duration) {
 	var due <-chan time.Time
 	if what != nothing {
 		timer := j.clock.NewTimer(wait)
@@ -167,11 +166,8 @@ func (j *joining) await(ctx context.Context, what errand, wait time.Duration) bo
 	}
 	select {
 	case <-ctx.Done():
-		return false
 	case <-j.changed:
-		return true
 	case <-due:
-		return true
 	}
 }
 

@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/flotilla-gitops/flotilla/pkg/agent/registration"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -59,5 +63,35 @@ func TestPausesGrowAndEnd(t *testing.T) {
 		if got := pause(tries, refused); got < want || got > want+30*time.Second {
 			t.Errorf("refused %d times %s, want %s", tries, got, want)
 		}
+	}
+}
+
+// TestJoiningEndsWhileItRegisters: an agent that is stopped while its
+// registration fails stops.
+func TestJoiningEndsWhileItRegisters(t *testing.T) {
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: "http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := logrus.New()
+	log.SetOutput(t.Output())
+	j := newJoining(client, "agent", log)
+	j.owns(nil)
+	j.change(func(s *situation) {
+		s.bootstrap = &registration.Bootstrap{Hub: kube.Address{URL: "http://127.0.0.1:1"}, Token: "a.b.c", Workspace: "w", ClientID: "c"}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- j.run(ctx) }()
+	deadline, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-deadline.Done():
+		t.Error("it goes on registering")
 	}
 }
