@@ -65,7 +65,7 @@ func TestReleaseThatIsTooLargeIsRefused(t *testing.T) {
 	w.awaitReady(key)
 
 	// An object alone can be too large, too. This one compresses well.
-	w.change(key, manifest(map[string]string{"huge.yaml": configMapYAML("huge", strings.Repeat("x", 1<<20))}))
+	w.change(key, manifest(map[string]string{"huge.yaml": configMapYAML("huge", strings.Repeat("x", 1<<20+1))}))
 	w.awaitFailed(key, "configmap.v1 "+w.target+"/huge: ")
 }
 
