@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -19,8 +20,8 @@ const (
 	// deviceTimeout is how long whoever started us may take to plug the node in.
 	deviceTimeout = 30 * time.Second
 	poll          = 10 * time.Millisecond
-	// pause is how long a program that has ended stays down.
-	pause = time.Second
+	// shortestLife is the time between two starts of a program, at least: one that cannot run must not keep the machine busy.
+	shortestLife = time.Second
 )
 
 // Run sets the node up and keeps its programs running. It returns only with an error.
@@ -112,34 +113,64 @@ func network(config Config) error {
 
 // supervise keeps the programs running, and collects the processes that have lost their parents.
 func supervise(config Config) error {
-	running := map[int]Program{}
-	for _, program := range config.Programs {
+	children, due := make(chan os.Signal, 1), make(chan Program)
+	signal.Notify(children, syscall.SIGCHLD)
+	running := map[int]life{}
+	run := func(program Program) error {
 		pid, err := start(config, program)
-		if err != nil {
+		running[pid] = life{program, time.Now()}
+		return err
+	}
+	for _, program := range config.Programs {
+		if err := run(program); err != nil {
 			return err
 		}
-		running[pid] = program
 	}
 	for {
+		select {
+		case program := <-due:
+			if err := run(program); err != nil {
+				return err
+			}
+		case <-children: // One signal may stand for many.
+			ended, err := collect(running)
+			if err != nil {
+				return err
+			}
+			for _, one := range ended {
+				time.AfterFunc(time.Until(one.again()), func() { due <- one.program })
+			}
+		}
+	}
+}
+
+// life is one run of a program.
+type life struct {
+	program Program
+	began   time.Time
+}
+
+// again is when a program that has ended is started anew: at once, unless it is one that cannot run.
+func (l life) again() time.Time { return l.began.Add(shortestLife) }
+
+// collect takes what the processes that have ended leave behind, and returns those of ours out of running.
+func collect(running map[int]life) (ended []life, err error) {
+	for {
 		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		if errors.Is(err, syscall.EINTR) {
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
 			continue
+		case errors.Is(err, syscall.ECHILD) || err == nil && pid == 0:
+			return ended, nil
+		case err != nil:
+			return ended, fmt.Errorf("waiting for programs: %w", err)
 		}
-		if err != nil {
-			return fmt.Errorf("waiting for programs: %w", err)
+		if one, ours := running[pid]; ours {
+			delete(running, pid)
+			ended = append(ended, one)
+			fmt.Printf("%s has ended: exit code %d, signal %d\n", one.program.Name, status.ExitStatus(), status.Signal())
 		}
-		program, ours := running[pid]
-		if !ours {
-			continue
-		}
-		delete(running, pid)
-		fmt.Printf("%s has ended: exit code %d, signal %d\n", program.Name, status.ExitStatus(), status.Signal())
-		<-time.After(pause) // A program that cannot run must not keep the machine busy.
-		if pid, err = start(config, program); err != nil {
-			return err
-		}
-		running[pid] = program
 	}
 }
 
