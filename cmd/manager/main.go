@@ -79,6 +79,8 @@ func command() *cobra.Command {
 	flagSet.DurationVar(&f.Brake.Window, "prune-brake-window", ownership.DefaultBrakeWindow, "within which time they are counted")
 	flagSet.DurationVar(&f.FetchTimeout, "fetch-timeout", manager.DefaultFetchTimeout, "how long a request to a git server may take")
 	flagSet.Int64Var(&f.MaxRepositoryBytes, "max-repository-bytes", manager.DefaultMaxRepositoryBytes, "how much a fetch may receive")
+	flagSet.DurationVar(&f.MirrorGrace, "mirror-grace", manager.DefaultMirrorGrace,
+		"how long the mirror of a repository stays on disk after its last use once no GitRepo has it")
 	flagSet.DurationVar(&f.AuditInterval, "audit-interval", manager.DefaultAuditInterval,
 		"how often everything is counted anew and held against the API server's own lists; 0 is never")
 	flagSet.StringVar(&f.logLevel, "log-level", "info", "debug, info, warning or error")

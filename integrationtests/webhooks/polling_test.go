@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -16,7 +17,9 @@ func TestMirrorsGoWithTheirGitRepos(t *testing.T) {
 	workspace := env.Workspace(t)
 	shared, lone := harness.GitRepository(t), harness.GitRepository(t)
 	var dir string
-	m := env.StartManager(t, func(c *manager.Config) { dir = filepath.Join(c.DataDir, "mirrors") })
+	m := env.StartManager(t, func(c *manager.Config) {
+		dir, c.MirrorGrace = filepath.Join(c.DataDir, "mirrors"), time.Millisecond
+	})
 	named := func(name string) func(*fleet.GitRepo) { return func(gr *fleet.GitRepo) { gr.Name = name } }
 	commits := map[*harness.Repository]string{shared: commit(t, shared, "one"), lone: commit(t, lone, "one")}
 	first, second, third := follow(t, workspace, shared, named("a")), follow(t, workspace, shared, named("b")), follow(t, workspace, lone, named("c"))

@@ -2,21 +2,16 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
-
-const checkInterval = 500 * time.Millisecond
 
 // Check returns nil as soon as the agent in a namespace of the cluster that local reaches is at work: it has joined, its
 // hub accepts it, and has its heartbeat. When ctx ends before, it returns what is missing. It takes the rights of the
@@ -26,15 +21,7 @@ func Check(ctx context.Context, local *rest.Config, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("making client for the agent's cluster: %w", err)
 	}
-	missing := errors.New("nothing was found out")
-	_ = wait.PollUntilContextCancel(ctx, checkInterval, true, func(ctx context.Context) (bool, error) {
-		found := look(ctx, client, namespace)
-		if found == nil || ctx.Err() == nil {
-			missing = found // What the deadline cut short knows less than what came before.
-		}
-		return found == nil, nil
-	})
-	return missing
+	return kube.AwaitNothingMissing(ctx, func(ctx context.Context) error { return look(ctx, client, namespace) })
 }
 
 // look returns what is missing.

@@ -2,19 +2,15 @@ package manager
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 )
-
-const checkInterval = 500 * time.Millisecond
 
 // Check returns nil as soon as the hub works: its API server serves the definitions, and a manager in the namespace
 // holds the lease and renews it. When ctx ends before, it returns what is missing. It takes the rights of the manager,
@@ -25,15 +21,7 @@ func Check(ctx context.Context, hub *rest.Config, namespace string) error {
 		return err
 	}
 	c := &check{conn: conn, namespace: namespace}
-	missing := errors.New("nothing was found out")
-	_ = wait.PollUntilContextCancel(ctx, checkInterval, true, func(ctx context.Context) (bool, error) {
-		found := c.look(ctx)
-		if found == nil || ctx.Err() == nil {
-			missing = found // What the deadline cut short knows less than what came before.
-		}
-		return found == nil, nil
-	})
-	return missing
+	return kube.AwaitNothingMissing(ctx, c.look)
 }
 
 // check is what is known so far.

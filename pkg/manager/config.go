@@ -55,6 +55,9 @@ type Config struct {
 	FetchTimeout time.Duration
 	// MaxRepositoryBytes bounds what a fetch may receive.
 	MaxRepositoryBytes int64
+	// MirrorGrace is how long the mirror of a repository stays on disk after its
+	// last use once no GitRepo has it; the default where zero.
+	MirrorGrace time.Duration
 	// AuditInterval is how often everything is counted anew and held against the
 	// API server's own lists; 0 is never.
 	AuditInterval time.Duration
@@ -65,5 +68,6 @@ const (
 	DefaultContentGrace       = 15 * time.Minute
 	DefaultFetchTimeout       = 50 * time.Second
 	DefaultMaxRepositoryBytes = 1 << 30
+	DefaultMirrorGrace        = 15 * time.Minute
 	DefaultAuditInterval      = 30 * time.Minute
 )

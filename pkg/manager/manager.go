@@ -111,7 +111,7 @@ func (m *process) control(ctx context.Context) error {
 // register prepares every controller.
 func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.Context), error) {
 	mirrors, err := source.NewMirrors(filepath.Join(m.DataDir, "mirrors"), source.Limits{
-		MaxBytes: m.MaxRepositoryBytes, Timeout: m.FetchTimeout,
+		MaxBytes: m.MaxRepositoryBytes, Timeout: m.FetchTimeout, KeepUnused: m.MirrorGrace,
 	}, m.log)
 	if err != nil {
 		return nil, fmt.Errorf("preparing mirrors: %w", err)

@@ -17,8 +17,6 @@ const (
 	// tokenReserve is how long before its end a token is not used any more: a
 	// fetch must not outlive it.
 	tokenReserve = 5 * time.Minute
-	// maxTokens is from how many tokens on those that are over are cleared away.
-	maxTokens = 512
 	// maxTokenAnswer bounds what the API may answer, in bytes.
 	maxTokenAnswer = 64 << 10
 )
@@ -29,32 +27,6 @@ type issued struct {
 	until time.Time
 }
 
-// appTokens are the tokens that were given to installations of GitHub Apps.
-type appTokens struct {
-	mu  sync.Mutex
-	all map[string]*appToken
-}
-
-func newAppTokens() *appTokens { return &appTokens{all: map[string]*appToken{}} }
-
-func (s *appTokens) of(key string) *appToken {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found, ok := s.all[key]
-	if !ok {
-		if len(s.all) >= maxTokens {
-			for k, old := range s.all {
-				if old.over(time.Now()) {
-					delete(s.all, k)
-				}
-			}
-		}
-		found = &appToken{turn: make(chan struct{}, 1)}
-		s.all[key] = found
-	}
-	return found
-}
-
 // appToken is the token of one installation. Whoever holds the turn may ask for
 // a new one; the others wait for that.
 type appToken struct {
@@ -62,6 +34,8 @@ type appToken struct {
 	mu   sync.Mutex
 	last issued
 }
+
+func newAppToken() *appToken { return &appToken{turn: make(chan struct{}, 1)} }
 
 // get returns the token, or a new one by ask where there is none that is good
 // for a while yet.
@@ -72,7 +46,7 @@ func (a *appToken) get(ctx context.Context, ask func() (issued, error)) (string,
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	if !a.over(time.Now()) {
+	if !a.idle(time.Now()) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.last.token, nil
@@ -87,8 +61,8 @@ func (a *appToken) get(ctx context.Context, ask func() (issued, error)) (string,
 	return fresh.token, nil
 }
 
-// over says whether there is no token that is good for a while yet.
-func (a *appToken) over(now time.Time) bool {
+// idle says whether there is no token that is good for a while yet.
+func (a *appToken) idle(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.last.token == "" || !now.Before(a.last.until.Add(-tokenReserve))

@@ -429,7 +429,8 @@ func mustTarget(t testing.TB, req Request) target {
 
 func TestPrune(t *testing.T) {
 	s := newServer(t)
-	m := newTestMirrors(t, Limits{})
+	const keepUnused = 15 * time.Minute
+	m := newTestMirrors(t, Limits{KeepUnused: keepUnused})
 	var reqs []Request
 	var commits []string
 	for _, name := range []string{"one", "two", "three"} {

@@ -22,25 +22,6 @@ const (
 	gateSpread = 0.2
 )
 
-// gates are the hosts that were asked.
-type gates struct {
-	mu  sync.Mutex
-	all map[string]*gate
-}
-
-func newGates() *gates { return &gates{all: map[string]*gate{}} }
-
-func (g *gates) of(host string) *gate {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	found, ok := g.all[host]
-	if !ok {
-		found = &gate{}
-		g.all[host] = found
-	}
-	return found
-}
-
 // gate keeps requests away from a host that has failed. What is wrong with one
 // repository alone closes no gate.
 type gate struct {
@@ -48,6 +29,13 @@ type gate struct {
 	failures int
 	until    time.Time
 	err      error
+}
+
+// idle says whether the host has answered, or was asked nothing for long.
+func (g *gate) idle(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failures == 0 || now.Sub(g.until) > maxGate
 }
 
 // closed returns why the host is left alone at the moment, or nil.

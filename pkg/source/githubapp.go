@@ -2,19 +2,13 @@ package source
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
@@ -44,16 +38,11 @@ func (a *GitHubApp) parts() []string {
 
 // key reads the private key. Errors do not quote it.
 func (a *GitHubApp) key() (*rsa.PrivateKey, error) {
-	block, _ := pem.Decode(a.PrivateKey)
-	if block == nil {
+	key, err := jwt.ParseRSAPrivateKeyFromPEM(a.PrivateKey)
+	switch {
+	case errors.Is(err, jwt.ErrKeyMustBePEMEncoded):
 		return nil, errors.New("must hold a private key in PEM form")
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	key, ok := parsed.(*rsa.PrivateKey)
-	if err != nil || !ok {
+	case err != nil:
 		return nil, errors.New("must hold an RSA private key, as GitHub generates it")
 	}
 	return key, nil
@@ -65,22 +54,13 @@ func (a *GitHubApp) proof(now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	claims, err := json.Marshal(struct {
-		IssuedAt int64  `json:"iat"`
-		Expires  int64  `json:"exp"`
-		Issuer   string `json:"iss"`
-	}{now.Add(-proofSkew).Unix(), now.Add(proofLife).Unix(), a.ID})
-	if err != nil {
-		return "", fmt.Errorf("encoding claims: %w", err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode(claims)
-	digest := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
+	proof, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{
+		IssuedAt: jwt.NewNumericDate(now.Add(-proofSkew)), ExpiresAt: jwt.NewNumericDate(now.Add(proofLife)), Issuer: a.ID,
+	}).SignedString(key)
 	if err != nil {
 		return "", errors.New("the private key is too small to sign with")
 	}
-	return signed + "." + encode(signature), nil
+	return proof, nil
 }
 
 // api returns the address of the API for a repository that is asked over HTTP.

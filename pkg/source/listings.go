@@ -13,38 +13,10 @@ const (
 	maxKeptRefs = 5_000
 	// keepListing is how long a list is of use to anybody.
 	keepListing = 10 * time.Minute
-	// maxListings is from how many lists on old ones are cleared away.
-	maxListings = 512
 )
 
-// listings are the refs of repositories, as they were last listed, one list
-// for each address and credential.
-type listings struct {
-	mu  sync.Mutex
-	all map[string]*listing
-}
-
-func newListings() *listings { return &listings{all: map[string]*listing{}} }
-
-func (s *listings) of(key string) *listing {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, ok := s.all[key]
-	if !ok {
-		if len(s.all) >= maxListings {
-			for k, old := range s.all {
-				if old.idle(time.Now()) {
-					delete(s.all, k)
-				}
-			}
-		}
-		l = &listing{}
-		s.all[key] = l
-	}
-	return l
-}
-
-// listing is one such list.
+// listing is the refs of a repository, as they were last listed for an address
+// and a credential.
 type listing struct {
 	mu     sync.Mutex
 	adv    advertisement

@@ -23,13 +23,8 @@ const (
 	defaultMaxObjectBytes = 100 << 20
 	defaultMaxFileBytes   = 32 << 20
 	defaultTimeout        = 2 * time.Minute
+	defaultKeepUnused     = 15 * time.Minute
 	maxHeadTimeout        = 30 * time.Second
-
-	// keepUnused is for how long after its last use a mirror stays that no
-	// request needs any more: longer than anybody reads from it, and long enough
-	// for charts, whose repositories no request is for, to be read again from it
-	// by a few commits in a row.
-	keepUnused = 15 * time.Minute
 
 	// historySuffix sets the mirror with whole histories apart from the one
 	// without: mixing them would need the server's help at every fetch.
@@ -53,6 +48,11 @@ type Limits struct {
 	// Timeout bounds a fetch from beginning to end (2 minutes); for Head it is
 	// at most 30 seconds.
 	Timeout time.Duration
+	// KeepUnused is for how long after its last use a mirror stays that no
+	// request needs any more (15 minutes): longer than anybody reads from it, and
+	// long enough for charts, whose repositories no request is for, to be read
+	// again from it by a few commits in a row.
+	KeepUnused time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -70,6 +70,9 @@ func (l Limits) withDefaults() Limits {
 	if l.Timeout <= 0 {
 		l.Timeout = defaultTimeout
 	}
+	if l.KeepUnused <= 0 {
+		l.KeepUnused = defaultKeepUnused
+	}
 	return l
 }
 
@@ -82,9 +85,10 @@ type Mirrors struct {
 	pools  *transport.Pools
 	now    func() time.Time
 
-	listings *listings
-	gates    *gates
-	tokens   *appTokens
+	// listings are by address, credential and trust, gates by host, tokens by installation and the API's address and trust.
+	listings *shelf[*listing]
+	gates    *shelf[*gate]
+	tokens   *shelf[*appToken]
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror
@@ -109,7 +113,8 @@ func NewMirrors(dir string, limits Limits, log logrus.FieldLogger) (*Mirrors, er
 		dir:    dir,
 		limits: limits.withDefaults(),
 		log:    log, now: time.Now,
-		pools: transport.NewPools(headerTimeout), listings: newListings(), gates: newGates(), tokens: newAppTokens(),
+		pools:    transport.NewPools(headerTimeout),
+		listings: newShelf(func() *listing { return &listing{} }), gates: newShelf(func() *gate { return &gate{} }), tokens: newShelf(newAppToken),
 		mirrors: map[string]*mirror{},
 	}, nil
 }
@@ -192,7 +197,7 @@ func (m *Mirrors) Prune(keep []Request) (again time.Duration, err error) {
 		if !mirrorName.MatchString(entry.Name()) || used[entry.Name()] {
 			continue
 		}
-		if left := m.mirror(entry.Name()).lastUse().Add(keepUnused).Sub(m.now()); left > 0 {
+		if left := m.mirror(entry.Name()).lastUse().Add(m.limits.KeepUnused).Sub(m.now()); left > 0 {
 			again = max(again, left)
 			continue
 		}

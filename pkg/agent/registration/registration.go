@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/joining"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
@@ -112,9 +112,11 @@ func (r *Registrar) Register(ctx context.Context, b Bootstrap) (*corev1.Secret, 
 
 // request is what the hub is asked for.
 func (r *Registrar) request(b Bootstrap, clientID, random string) *fleet.ClusterRegistration {
+	// Of a token that does not say it, the hub says what is wrong with it.
+	credential, _ := joining.CredentialID(b.Token)
 	registration := &fleet.ClusterRegistration{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: "request-", Namespace: b.Workspace, Annotations: map[string]string{names.AnnotationCredential: credentialID(b.Token)},
+			GenerateName: "request-", Namespace: b.Workspace, Annotations: map[string]string{names.AnnotationCredential: credential},
 		},
 		Spec: fleet.ClusterRegistrationSpec{ClientID: clientID, ClientRandom: random, ClusterLabels: b.Labels},
 	}
@@ -252,23 +254,4 @@ func (r *Registrar) clientRandom(ctx context.Context, identity string) (string, 
 		secret.Annotations = map[string]string{names.AnnotationRegistered: identity}
 	})
 	return random, err
-}
-
-// credentialID returns the id by which the API server knows a token; empty if the token does not say. The hub checks it.
-func credentialID(token string) string {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return ""
-	}
-	var claims struct {
-		ID string `json:"jti"`
-	}
-	if json.Unmarshal(payload, &claims) != nil || claims.ID == "" {
-		return ""
-	}
-	return "JTI=" + claims.ID
 }

@@ -2,8 +2,6 @@ package registrations
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -139,9 +137,9 @@ func (c *controller) renew(ctx context.Context, token *fleet.ClusterRegistration
 	if err != nil {
 		return 0, fmt.Errorf("requesting a join token: %w", err)
 	}
-	id, err := credentialID(granted.Status.Token)
+	id, err := joining.CredentialID(granted.Status.Token)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("reading what the hub gave: %w", err)
 	}
 	values, err := c.values(token, granted.Status.Token)
 	if err != nil {
@@ -205,25 +203,6 @@ func (c *controller) upToDate(secret *corev1.Secret) bool {
 	var v agentValues
 	return yaml.Unmarshal(secret.Data[names.KeyValues], &v) == nil &&
 		v.APIServerURL == c.Agents.URL && v.APIServerCA == string(c.Agents.CA) && v.Image == imageOf(c.AgentImage)
-}
-
-// credentialID returns the id by which the API server knows a token, as it tells admission.
-func credentialID(token string) (string, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return "", errors.New("the hub gave a token of a form that is not known")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return "", errors.New("the hub gave a token of a form that is not known")
-	}
-	var claims struct {
-		ID string `json:"jti"`
-	}
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.ID == "" {
-		return "", errors.New("the hub gave a token without an id")
-	}
-	return "JTI=" + claims.ID, nil
 }
 
 // reportToken says in the status of the token where it is and until when, or what keeps it from being made.
