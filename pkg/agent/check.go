@@ -2,11 +2,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -35,16 +38,33 @@ func look(ctx context.Context, client kubernetes.Interface, namespace string) er
 		return fmt.Errorf("the Secret %s/%s cannot be used: %w", namespace, names.SecretAgent, err)
 	}
 	config := rest.CopyConfig(c.hub)
-	config.BearerToken = c.token
-	conn, err := kube.Connect(config, kube.Options{UserAgent: "flotilla-check", Namespace: c.namespace})
+	config.BearerToken, config.UserAgent = c.token, "flotilla-check"
+	deployments, err := metadata.NewForConfig(config)
 	if err != nil {
-		return err
+		return fmt.Errorf("making client for the hub: %w", err)
 	}
-	if _, err := kube.NewHub(conn).BundleDeployments.List(ctx, c.namespace, labels.Everything()); err != nil {
+	hub, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making client for the hub: %w", err)
+	}
+	if _, err := presentOf(deployments, c.namespace)(ctx); err != nil {
 		return fmt.Errorf("the hub at %s does not let the agent read its deployments: %w", config.Host, err)
 	}
-	if _, err := conn.Kubernetes.CoordinationV1().Leases(c.namespace).Get(ctx, names.LeaseAgent, metav1.GetOptions{}); err != nil {
-		return fmt.Errorf("the agent has sent no heartbeat: %w", err)
+	lease, err := hub.CoordinationV1().Leases(c.namespace).Get(ctx, names.LeaseAgent, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("the agent has sent no heartbeat, its log says why: %w", err)
+	}
+	return silent(lease, time.Now())
+}
+
+// silent returns an error if the Lease of an agent was not renewed in time. Agent and now have the clock of one cluster.
+func silent(lease *coordinationv1.Lease, now time.Time) error {
+	renewed, lasts := lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds
+	if renewed == nil || lasts == nil {
+		return errors.New("the agent has sent no heartbeat, its log says why")
+	}
+	if until := renewed.Add(time.Duration(*lasts) * time.Second); now.After(until) {
+		return fmt.Errorf("the last heartbeat of the agent was at %s, its log says why", renewed.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

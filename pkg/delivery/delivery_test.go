@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -45,6 +47,57 @@ func TestWanted(t *testing.T) {
 	} {
 		if got := Wanted(joined(tt.edit)); got != tt.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestNext(t *testing.T) {
+	ours := func(edits ...func(*fleet.BundleDeployment)) *fleet.BundleDeployment {
+		bd := Deployment(joined(), nil, "id", Options("agents"))
+		for _, edit := range edits {
+			edit(bd)
+		}
+		return bd
+	}
+	leaving := func(bd *fleet.BundleDeployment) { bd.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }
+	bundles := func(bd *fleet.BundleDeployment) { bd.Labels[names.LabelBundleName] = "stolen" }
+	unmanaged := joined(func(c *fleet.Cluster) { c.Status.Agent.Managed = false })
+	for name, tt := range map[string]struct {
+		cluster  *fleet.Cluster
+		existing *fleet.BundleDeployment
+		want     Step
+	}{
+		"there is none yet":                {joined(), nil, Keep},
+		"it is there":                      {joined(), ours(), Keep},
+		"it was paused":                    {joined(), Held(ours()), Keep},
+		"it goes":                          {joined(), ours(leaving), Leave},
+		"it is a bundle's":                 {joined(), ours(bundles), Refuse},
+		"it is a bundle's and goes":        {joined(), ours(bundles, leaving), Refuse},
+		"none is wanted, and none there":   {unmanaged, nil, Leave},
+		"none is wanted any more":          {unmanaged, ours(), Hold},
+		"none is wanted, and it is paused": {unmanaged, Held(ours()), Leave},
+		"none is wanted, a bundle has one": {unmanaged, ours(bundles), Leave},
+	} {
+		if got := Next(tt.cluster, tt.existing); got != tt.want {
+			t.Errorf("%s: step %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestAsWanted(t *testing.T) {
+	want := Deployment(joined(), nil, "id", Options("agents"))
+	if AsWanted(nil, want) || !AsWanted(want.DeepCopy(), want) {
+		t.Error("what is missing is as wanted, or what is as wanted is not")
+	}
+	for name, edit := range map[string]func(*fleet.BundleDeployment){
+		"spec":       func(bd *fleet.BundleDeployment) { bd.Spec.DeploymentID = "other" },
+		"labels":     func(bd *fleet.BundleDeployment) { bd.Labels["x"] = "y" },
+		"finalizers": func(bd *fleet.BundleDeployment) { bd.Finalizers = nil },
+	} {
+		is := want.DeepCopy()
+		edit(is)
+		if AsWanted(is, want) {
+			t.Errorf("with other %s it is as wanted", name)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
@@ -21,6 +22,44 @@ func Is(bd *fleet.BundleDeployment) bool {
 // neither it nor the cluster's label says that its Deployment is somebody else's.
 func Wanted(cluster *fleet.Cluster) bool {
 	return cluster.Spec.KubeConfigSecret == "" && cluster.Status.Agent.Managed && cluster.Labels[names.LabelNonManagedAgent] != "true"
+}
+
+// Step is what becomes of the deployment of a cluster's own agent.
+type Step int
+
+// The steps.
+const (
+	// Leave has nothing done: there is none, and none is wanted, or what is there goes, which is an event.
+	Leave Step = iota
+	// Hold tells the deployment that is there to leave everything as it is: see Held.
+	Hold
+	// Keep makes it what Deployment returns.
+	Keep
+	// Refuse says that the deployment that is there is a bundle's.
+	Refuse
+)
+
+// Next returns the step for a cluster whose deployment of that name is existing, nil if there is none.
+func Next(cluster *fleet.Cluster, existing *fleet.BundleDeployment) Step {
+	ours := existing != nil && Is(existing)
+	switch {
+	case !Wanted(cluster) && ours && !existing.Spec.Paused:
+		return Hold
+	case !Wanted(cluster):
+		return Leave
+	case existing != nil && !ours:
+		return Refuse
+	case existing != nil && existing.DeletionTimestamp != nil:
+		return Leave
+	default:
+		return Keep
+	}
+}
+
+// AsWanted says whether a deployment needs no write to be what is wanted.
+func AsWanted(existing, want *fleet.BundleDeployment) bool {
+	return existing != nil && equality.Semantic.DeepEqual(existing.Spec, want.Spec) &&
+		equality.Semantic.DeepEqual(existing.Labels, want.Labels) && equality.Semantic.DeepEqual(existing.Finalizers, want.Finalizers)
 }
 
 // Place returns the namespace of an agent that has joined by itself, which is where it was installed.

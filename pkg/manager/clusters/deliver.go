@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/sirupsen/logrus"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,24 +23,20 @@ func (c *controller) ensureDelivery(ctx context.Context, cluster *fleet.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	if !delivery.Wanted(cluster) {
-		if existing == nil || existing.Spec.Paused || !delivery.Is(existing) {
-			return nil, nil
-		}
-		return nil, c.writeDelivery(ctx, existing, delivery.Held(existing))
-	}
-	switch {
-	case existing != nil && !delivery.Is(existing):
-		return nil, &problem{ReasonNameTaken, fmt.Sprintf("the bundle %s has the name that the agent's own deployment needs: rename it", kube.BundleOf(existing))}
-	case existing != nil && existing.DeletionTimestamp != nil:
-		// Its end is an event.
+	switch delivery.Next(cluster, existing) {
+	case delivery.Leave:
 		return nil, nil
+	case delivery.Hold:
+		return nil, c.writeDelivery(ctx, existing, delivery.Held(existing))
+	case delivery.Refuse:
+		return nil, &problem{ReasonNameTaken, fmt.Sprintf("the bundle %s has the name that the agent's own deployment needs: rename it", kube.BundleOf(existing))}
+	case delivery.Keep:
 	}
 	want, content, err := c.desiredDelivery(cluster, existing)
 	if err != nil {
 		return nil, err
 	}
-	if existing != nil && asWanted(existing, want) {
+	if delivery.AsWanted(existing, want) {
 		if status.DeploymentState(existing) != fleet.Ready {
 			return nil, nil
 		}
@@ -51,12 +46,6 @@ func (c *controller) ensureDelivery(ctx context.Context, cluster *fleet.Cluster)
 		return nil, err
 	}
 	return nil, c.writeDelivery(ctx, existing, want)
-}
-
-// asWanted says whether a deployment needs no write.
-func asWanted(existing, want *fleet.BundleDeployment) bool {
-	return equality.Semantic.DeepEqual(existing.Spec, want.Spec) && equality.Semantic.DeepEqual(existing.Labels, want.Labels) &&
-		len(existing.Finalizers) == len(want.Finalizers)
 }
 
 // delivery returns the deployment of the name that the cluster's own agent needs; nil if there is none.
