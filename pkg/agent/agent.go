@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/flotilla-gitops/flotilla/pkg/agent/heartbeat"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
 )
@@ -75,6 +76,8 @@ const (
 	DefaultRenderTimeout    = release.DefaultRenderTimeout
 
 	shortestHeartbeat = 5 * time.Second
+	// longestLocalReconnect is short: few others ask the agent's own cluster.
+	longestLocalReconnect = 5 * time.Second
 )
 
 // check says what of the configuration cannot be, by the name of the flag.
@@ -133,6 +136,7 @@ func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	// The API server's priority and fairness decides.
 	local.QPS, local.Burst = -1, 0
 	local.UserAgent = "flotilla-agent"
+	local = kube.Reconnecting(local, longestLocalReconnect, log)
 	a := &agent{config: config, log: log, local: local}
 	a.metrics = newMetrics(a)
 

@@ -73,7 +73,9 @@ func (s *session) run(ctx context.Context) {
 // the session cannot go on.
 func (s *session) work(ctx context.Context, log logrus.FieldLogger) error {
 	hubConfig := s.line.through(s.credentials.hub)
-	conn, err := kube.Connect(hubConfig, kube.Options{UserAgent: "flotilla-agent", Namespace: s.credentials.namespace})
+	conn, err := kube.Connect(hubConfig, kube.Options{
+		UserAgent: "flotilla-agent", Namespace: s.credentials.namespace, LongestReconnect: s.agent.config.LongestReconnect, Log: s.agent.log,
+	})
 	if err != nil {
 		return fmt.Errorf("connecting to the hub: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	lassocache "github.com/rancher/lasso/pkg/cache"
 	"github.com/rancher/lasso/pkg/client"
+	"github.com/sirupsen/logrus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -32,6 +33,10 @@ type Options struct {
 	Namespace string
 	// Selectors limits the caches of single kinds by label or field.
 	Selectors map[schema.GroupVersionKind]lassocache.TweakListOptionsFunc
+	// LongestReconnect, if set, has watches wait while the API server is away,
+	// as Reconnecting says; Log is told when it goes and comes.
+	LongestReconnect time.Duration
+	Log              logrus.FieldLogger
 }
 
 // Connection is the set of clients and shared caches for one API server.
@@ -77,6 +82,9 @@ func Connect(config *rest.Config, opts Options) (*Connection, error) {
 	config.QPS, config.Burst = -1, 0
 	if opts.UserAgent != "" {
 		config.UserAgent = opts.UserAgent
+	}
+	if opts.LongestReconnect > 0 {
+		config = Reconnecting(config, opts.LongestReconnect, opts.Log)
 	}
 	scheme, err := NewScheme()
 	if err != nil {

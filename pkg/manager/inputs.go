@@ -51,7 +51,9 @@ func (i *inputs) run(ctx context.Context) error {
 
 // receive takes deliveries of Git hosts until ctx ends.
 func (m *process) receive(ctx context.Context) error {
-	conn, err := kube.Connect(m.Hub, kube.Options{UserAgent: "flotilla-manager-webhooks"})
+	conn, err := kube.Connect(m.Hub, kube.Options{
+		UserAgent: "flotilla-manager-webhooks", LongestReconnect: longestReconnect, Log: m.log,
+	})
 	if err != nil {
 		return fmt.Errorf("connecting to the hub: %w", err)
 	}

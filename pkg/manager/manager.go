@@ -38,6 +38,8 @@ const (
 	// fetches is generous: workers that ask git servers mostly wait.
 	fetches = 64
 	readers = 2
+	// longestReconnect is short: there are few managers.
+	longestReconnect = 2 * time.Second
 )
 
 // process is a running manager.
@@ -54,7 +56,7 @@ type process struct {
 // Run runs the manager until ctx ends, or until it loses its lease.
 func Run(ctx context.Context, config Config, log logrus.FieldLogger) error {
 	conn, err := kube.Connect(config.Hub, kube.Options{
-		UserAgent: "flotilla-manager",
+		UserAgent: "flotilla-manager", LongestReconnect: longestReconnect, Log: log,
 		Selectors: map[schema.GroupVersionKind]lassocache.TweakListOptionsFunc{
 			// Of all Secrets the manager watches only those that it wrote.
 			corev1.SchemeGroupVersion.WithKind("Secret"): func(o *metav1.ListOptions) {
