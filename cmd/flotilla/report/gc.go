@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/ownership"
@@ -248,7 +249,27 @@ func (r *Removal) due(holder *Hold) {
 	}
 }
 
+// agentRemoval is deploymentRemoval for one that delivers the agent of its
+// cluster: it belongs to no bundle, and is a cluster's for as long as that is
+// there.
+func (v *view) agentRemoval(bd *fleet.BundleDeployment) *Removal {
+	r := marked(kindDeployment, bd, "")
+	if r == nil {
+		return nil
+	}
+	cluster := v.clusters[kube.ClusterOf(bd)]
+	r.Cluster, r.WaitingFor = kube.ClusterOf(bd).String(), awaited(bd, cluster, ownership.ReasonClusterDeleted)
+	r.Message = "it was deleted; the agent stays"
+	if cluster != nil && cluster.DeletionTimestamp != nil {
+		r.Reason, r.Message = string(ownership.ReasonClusterDeleted), "its cluster is being unregistered; the agent stays"
+	}
+	return r
+}
+
 func (v *view) deploymentRemoval(bd *fleet.BundleDeployment) *Removal {
+	if delivery.Is(bd) {
+		return v.agentRemoval(bd)
+	}
 	bundle, cluster := v.bundles[kube.BundleOf(bd)], v.clusters[kube.ClusterOf(bd)]
 	verdict := v.judge(bundle, cluster)
 	r := marked(kindDeployment, bd, "")
