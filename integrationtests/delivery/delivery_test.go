@@ -7,14 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/flotilla-gitops/flotilla/dev/charts"
@@ -236,6 +240,47 @@ func TestNothingUninstallsTheAgent(t *testing.T) {
 	env.Clusters.AwaitGone(t, key)
 	env.Namespaces.AwaitGone(t, kube.Key{Name: delivery(key).Namespace})
 	stays("its Cluster was deleted")
+}
+
+// An agent that still runs while its Deployment is deleted does not bring itself back: it is being uninstalled. What else is
+// missing comes back.
+func TestAnAgentThatIsUninstalledStaysUninstalled(t *testing.T) {
+	key := join(t, env.Workspace(t), "uninstalled")
+	env.Clusters.Edit(t, key, func(c *fleet.Cluster) {
+		c.Spec.AgentSchedulingCustomization = &fleet.AgentSchedulingCustomization{
+			PodDisruptionBudget: &fleet.PodDisruptionBudgetSpec{MaxUnavailable: "1"},
+		}
+	})
+	budgets := env.Kubernetes.PolicyV1().PodDisruptionBudgets(names.NamespaceSystem)
+	var budget *policyv1.PodDisruptionBudget
+	awaitBudget := func(other types.UID) {
+		t.Helper()
+		harness.Eventually(t, "there is a budget", func(ctx context.Context) (err error) {
+			if budget, err = budgets.Get(ctx, names.AgentDisruptionBudget, metav1.GetOptions{}); err == nil && budget.UID == other {
+				return errors.New("it is the former one")
+			}
+			return err
+		})
+	}
+	awaitBudget("")
+	awaitDeployed(t, key, metav1.ConditionTrue, "")
+	deployments := env.Kubernetes.AppsV1().Deployments(names.NamespaceSystem)
+	if err := deployments.Delete(t.Context(), names.Agent, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	env.BundleDeployments.Await(t, delivery(key), func(bd *fleet.BundleDeployment) error {
+		if !slices.ContainsFunc(bd.Status.ModifiedStatus, func(m fleet.ModifiedStatus) bool { return m.Kind == "Deployment" && m.Create }) {
+			return fmt.Errorf("it says %v", bd.Status.ModifiedStatus)
+		}
+		return nil
+	})
+	if err := budgets.Delete(t.Context(), budget.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	awaitBudget(budget.UID)
+	if d, err := deployments.Get(t.Context(), names.Agent, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("it is back: %v, %v", d, err)
+	}
 }
 
 // A bundle cannot take the place of the agent's deployment, nor its rights.

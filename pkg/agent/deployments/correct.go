@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/flotilla-gitops/flotilla/pkg/delivery"
 	"github.com/flotilla-gitops/flotilla/pkg/drift"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
@@ -55,7 +56,8 @@ func (in *inspection) wanting(n int, f *finding) bool {
 	case f.Ignored || in.desired[n] == nil:
 		return false
 	case f.Health == Missing:
-		return true
+		// An agent that is being uninstalled does not bring itself back.
+		return !delivery.Is(in.bd) || in.object(n).Kind != "Deployment"
 	case f.Health == NotOurs:
 		return in.takesOver() && f.Modified
 	default:
