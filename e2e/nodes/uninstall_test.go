@@ -139,6 +139,7 @@ func (s *story) leftovers(t *testing.T) {
 	t.Helper()
 	s.left(t, s.edge, append(workloadObjects(),
 		"secrets cattle-fleet-system/fleet-agent", "secrets cattle-fleet-system/fleet-agent-registration",
+		"secrets cattle-fleet-system/sh.helm.release.v1.fleet-agent-", "leases cattle-fleet-system/fleet-agent",
 	)...)
 	s.left(t, s.hub, slices.Concat(workloadObjects(), hubObjects(), importedAgent())...)
 }
@@ -156,6 +157,7 @@ func hubObjects() []string {
 		"customresourcedefinitions /", "namespaces /fleet-default", "namespaces /fleet-local", "namespaces /cluster-fleet-default-",
 		"namespaces /cattle-fleet-clusters-system",
 		"clusterroles /fleet-bundle-deployment", "clusterroles /fleet-content", "clusterrolebindings /cluster-fleet-default-",
+		"clusterrolebindings /fleet-content-", "leases cattle-fleet-system/flotilla-manager",
 		"validatingadmissionpolicies /flotilla-", "validatingadmissionpolicybindings /flotilla-", "contents /",
 	}
 	for _, kind := range []string{"roles", "rolebindings", "serviceaccounts", "secrets", "configmaps", "leases", "bundledeployments"} {
@@ -173,7 +175,7 @@ func hubObjects() []string {
 // importedAgent is what the hub installed on a cluster that it imported, here on itself.
 func importedAgent() []string {
 	objects := []string{"clusterroles /cattle-fleet-system-fleet-agent", "clusterrolebindings /cattle-fleet-system-fleet-agent"}
-	for _, kind := range []string{"deployments", "serviceaccounts", "secrets", "roles", "rolebindings"} {
+	for _, kind := range []string{"deployments", "serviceaccounts", "secrets", "roles", "rolebindings", "leases"} {
 		objects = append(objects, kind+" cattle-fleet-system/fleet-agent")
 	}
 	return objects
