@@ -3,6 +3,7 @@
 package skew
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -73,8 +74,18 @@ func run(t *testing.T, program string, args ...string) (stop func()) {
 
 func runManager(t *testing.T, programs skew.Programs) (stop func()) {
 	t.Helper()
-	return run(t, programs.Manager, "--leader-elect=false", "--webhook-address=", "--data-dir", t.TempDir(),
-		"--agent-api-server-url", env.ControlPlane.URL(), "--agent-image", "flotilla-agent:test")
+	args := []string{
+		"--leader-elect=false", "--data-dir", t.TempDir(), "--agent-api-server-url", env.ControlPlane.URL(), "--agent-image", "flotilla-agent:test",
+	}
+	const webhooks = "--webhook-address"
+	help, err := exec.CommandContext(t.Context(), programs.Manager, "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(help, []byte(webhooks)) {
+		args = append(args, webhooks+"=")
+	}
+	return run(t, programs.Manager, args...)
 }
 
 // story is a GitRepo on one cluster.
