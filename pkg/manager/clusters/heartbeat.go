@@ -34,6 +34,15 @@ func (h *heartbeats) of(namespace string) time.Time {
 	return h.last[namespace]
 }
 
+// announced notes the sign of life that a change of a Cluster is: only its agent says when that was last seen. The Lease of an
+// agent that is new says nothing for as long as it has not been renewed.
+func (h *heartbeats) announced(before, after *fleet.Cluster, now time.Time) {
+	seen := after.Status.Agent.LastSeen
+	if before.UID == after.UID && !seen.IsZero() && !seen.Equal(&before.Status.Agent.LastSeen) {
+		h.note(names.ClusterNamespace(after.Namespace, after.Name), now)
+	}
+}
+
 func (h *heartbeats) forget(namespace string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -25,7 +25,8 @@ type signs struct {
 	givenUp bool
 	// last is when this manager last saw a sign, the zero time if never; watching is since when it looks.
 	last, watching time.Time
-	now            time.Time
+	// created is when the cluster was made: it cannot have been silent before.
+	created, now time.Time
 }
 
 // reach is whether an agent is there.
@@ -45,10 +46,14 @@ func (s signs) reach() reach {
 	}
 	since := s.last
 	if since.IsZero() {
-		if s.givenUp {
-			return reach{silent: true, since: s.watching}
-		}
 		since = s.watching
+		// The API server's clock may be ahead of ours.
+		if s.created.After(since) && !s.created.After(s.now) {
+			since = s.created
+		}
+		if s.givenUp {
+			return reach{silent: true, since: since}
+		}
 	}
 	if left := since.Add(silence).Sub(s.now); left > 0 {
 		return reach{recheck: left}

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
 
@@ -25,6 +26,11 @@ func TestReach(t *testing.T) {
 		{"a heartbeat", signs{announced: true, watching: start, last: at(10 * time.Minute), now: at(11 * time.Minute)}, reach{recheck: 2 * time.Minute}},
 		{"two missed", signs{announced: true, watching: start, last: at(10 * time.Minute), now: at(12*time.Minute + 59*time.Second)}, reach{recheck: time.Second}},
 		{"three missed", signs{announced: true, watching: start, last: at(10 * time.Minute), now: at(13 * time.Minute)}, reach{silent: true, since: at(10 * time.Minute)}},
+		{
+			"a cluster that is younger than the manager",
+			signs{announced: true, watching: start, created: at(time.Hour), now: at(time.Hour + time.Minute)}, reach{recheck: 2 * time.Minute},
+		},
+		{"made in the future", signs{announced: true, watching: start, created: at(time.Hour), now: at(3 * time.Minute)}, reach{silent: true, since: start}},
 		{"a restart forgets no silence", signs{announced: true, givenUp: true, watching: start, now: at(time.Second)}, reach{silent: true, since: start}},
 		{"a sign ends it", signs{announced: true, givenUp: true, watching: start, last: at(5 * time.Second), now: at(6 * time.Second)}, reach{recheck: silence - time.Second}},
 	}
@@ -32,6 +38,38 @@ func TestReach(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := tt.signs.reach(); got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// An agent that a manager meets which has been running for long is no silent one: what it says of itself is a sign, before its
+// Lease can be.
+func TestAnAgentThatIsNewIsNotSilent(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	waiting := newCluster(func(*fleet.Cluster) {})
+	seen := func(at time.Time) *fleet.Cluster {
+		return newCluster(func(c *fleet.Cluster) { c.Status.Agent.LastSeen = metav1.NewTime(at) })
+	}
+	another := seen(now)
+	another.UID = "another"
+	tests := []struct {
+		name          string
+		before, after *fleet.Cluster
+		want          time.Time
+	}{
+		{"the first time", waiting, seen(now.Add(-time.Hour)), now},
+		{"again", seen(now.Add(-time.Hour)), seen(now), now},
+		{"nothing new", seen(now), seen(now), time.Time{}},
+		{"taken back", seen(now), waiting, time.Time{}},
+		{"another cluster of the name", waiting, another, time.Time{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			beats := heartbeats{last: map[string]time.Time{}}
+			beats.announced(tt.before, tt.after, now)
+			if got := beats.of(names.ClusterNamespace(waiting.Namespace, waiting.Name)); !got.Equal(tt.want) {
+				t.Errorf("noted %s", got)
 			}
 		})
 	}

@@ -91,7 +91,7 @@ func (c *controller) statusOf(cluster *fleet.Cluster, sum func(status.ClusterFac
 	c.reportDelivery(cluster, &now)
 	life := signs{
 		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
-		last: c.beats.of(names.ClusterNamespace(key.Namespace, key.Name)), watching: c.watching, now: c.Clock.Now(),
+		last: c.beats.of(names.ClusterNamespace(key.Namespace, key.Name)), watching: c.watching, created: cluster.CreationTimestamp.Time, now: c.Clock.Now(),
 	}
 	reached := life.reach()
 	reached.report(&now, cluster.Status.Conditions, life)

@@ -49,6 +49,9 @@ func (c *controller) onSecret(key kube.Key) {
 
 func (c *controller) onCluster(e kube.Event[*fleet.Cluster]) {
 	key := kube.KeyOf(e.Object())
+	if e.Old != nil && e.New != nil {
+		c.beats.announced(e.Old, e.New, c.Clock.Now())
+	}
 	switch {
 	case e.New == nil:
 		c.forget(key)
