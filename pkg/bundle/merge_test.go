@@ -114,6 +114,16 @@ func TestMerge(t *testing.T) {
 			want:    `{"diff":{"comparePatches":[{"kind":"A","name":"x","jsonPointers":["/2"]},{"kind":"B"},{"kind":"C"}]}}`,
 		},
 		{
+			name: "compare patches: apiVersion, kind, namespace and name make the object",
+			root: `{"diff":{"comparePatches":[{"apiVersion":"v1","kind":"A","namespace":"n","name":"x","jsonPointers":["/1"]}]}}`,
+			customs: []string{`{"diff":{"comparePatches":[{"apiVersion":"v2","kind":"A","namespace":"n","name":"x"},{"apiVersion":"v1","kind":"B","namespace":"n","name":"x"},
+				{"apiVersion":"v1","kind":"A","namespace":"m","name":"x"},{"apiVersion":"v1","kind":"A","namespace":"n","name":"z"},
+				{"apiVersion":"v1","kind":"A","namespace":"n","name":"x","jsonPointers":["/2"]}]}}`},
+			want: `{"diff":{"comparePatches":[{"apiVersion":"v1","kind":"A","namespace":"n","name":"x","jsonPointers":["/2"]},
+				{"apiVersion":"v2","kind":"A","namespace":"n","name":"x"},{"apiVersion":"v1","kind":"B","namespace":"n","name":"x"},
+				{"apiVersion":"v1","kind":"A","namespace":"m","name":"x"},{"apiVersion":"v1","kind":"A","namespace":"n","name":"z"}]}}`,
+		},
+		{
 			name:    "downstream resources and overwrites: union",
 			root:    `{"downstreamResources":[{"kind":"Secret","name":"a"}],"overwrites":[{"kind":"X","name":"a"}]}`,
 			customs: []string{`{"downstreamResources":[{"kind":"secret","name":"a"},{"kind":"ConfigMap","name":"a"}],"overwrites":[{"kind":"X","name":"a","namespace":"n"}]}`},

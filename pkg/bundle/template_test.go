@@ -236,6 +236,26 @@ func TestTemplateErrors(t *testing.T) {
 			field: "values.a", reason: "the function lookup is not available in values: there is none of this name",
 		},
 		{
+			name: "env", values: `{a: "${ env \"HOME\" }"}`,
+			field: "values.a", reason: "the function env is not available in values: it reads the environment of the manager",
+		},
+		{
+			name: "expandenv", values: `{a: "${ expandenv \"$HOME\" }"}`,
+			field: "values.a", reason: "the function expandenv is not available in values: it reads the environment of the manager",
+		},
+		{
+			name: "getHostByName", values: `{a: "${ getHostByName \"localhost\" }"}`,
+			field: "values.a", reason: "the function getHostByName is not available in values: it reads the environment of the manager",
+		},
+		{
+			name: "include", values: `{a: "${ include \"values\" . }"}`,
+			field: "values.a", reason: "the function include is not available in values: there is none of this name",
+		},
+		{
+			name: "tpl", values: `{a: "${ tpl \"x\" . }"}`,
+			field: "values.a", reason: "the function tpl is not available in values: there is none of this name",
+		},
+		{
 			name: "too deep", values: deep,
 			field: "values" + strings.Repeat(".a", 51), reason: "nested deeper than 50 levels",
 		},
@@ -269,13 +289,19 @@ func TestTemplateErrors(t *testing.T) {
 	}
 }
 
+// Templates are evaluated whatever labels the cluster has: none, or none that they may see.
 func TestTemplateWithoutLabels(t *testing.T) {
-	got, err := bundle.Template(helmOptions(t, `a: ${ .ClusterName }`, nil), bundle.ClusterFacts{ClusterName: "bare"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(valuesOf(t, `a: bare`), got.Helm.Values.Data); diff != "" {
-		t.Errorf("Template() differs (-want +got):\n%s", diff)
+	for name, labels := range map[string]map[string]string{"none": nil, "hidden ones": {"provider.cattle.io/os": "linux"}} {
+		t.Run(name, func(t *testing.T) {
+			given := helmOptions(t, `a: ${ .ClusterName }`, map[string]string{"b": "[${ .ClusterName }]"})
+			got, err := bundle.Template(given, bundle.ClusterFacts{ClusterName: "bare", Labels: labels})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(valuesOf(t, `{a: bare, b: [bare]}`), got.Helm.Values.Data); diff != "" {
+				t.Errorf("Template() differs (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -249,8 +249,9 @@ func TestValuesOfABundle(t *testing.T) {
 		"values, then files, the last wins": {
 			file: "helm: {chart: chart, values: {m: {a: 0, c: 0}, z: 1}, valuesFiles: [one.yaml, two.yaml]}\n", root: `{"l":[3],"m":{"a":1,"b":2,"c":0},"z":null}`,
 		},
-		"without a chart at the root": {file: "helm: {values: {a: 1}, valuesFiles: [one.yaml]}\n", root: `{"a":1}`},
-		"a target needs none":         {file: "targetCustomizations: [{clusterName: c, helm: {values: {a: 1}, valuesFiles: [two.yaml]}}]\n", target: `{"a":1,"l":[3],"m":{"b":2},"z":null}`},
+		"without a chart at the root":   {file: "helm: {values: {a: 1}, valuesFiles: [one.yaml]}\n", root: `{"a":1}`},
+		"a target needs none":           {file: "targetCustomizations: [{clusterName: c, helm: {values: {a: 1}, valuesFiles: [two.yaml]}}]\n", target: `{"a":1,"l":[3],"m":{"b":2},"z":null}`},
+		"with a repository at the root": {file: "helm: {repo: 'https://h', chart: web, values: {m: {a: 0}}, valuesFiles: [one.yaml]}\n", root: `{"l":[1,2],"m":{"a":1,"b":1}}`},
 		"the chart of the root is that of targets": {
 			file: "helm: {chart: chart, version: '1'}\ntargetCustomizations: [{clusterName: c, helm: {valuesFiles: [one.yaml]}}]\n", target: `{"l":[1,2],"m":{"a":1,"b":1}}`,
 		},
@@ -258,7 +259,7 @@ func TestValuesOfABundle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tree := maps.Clone(files)
 			tree["fleet.yaml"] = tc.file
-			got := read(t, tree, Options{})
+			got := read(t, tree, Options{Charts: &notingCharts{asked: map[string]string{}}})
 			if len(got.Bundles) != 1 {
 				t.Fatalf("findings %v", got.Findings)
 			}

@@ -70,6 +70,7 @@ func TestFleetIgnore(t *testing.T) {
 		{"a folder only, but it is a file",
 			map[string]string{".fleetignore": "foo/*", "foo": "", "something.yaml": ""},
 			[]string{"foo", "something.yaml"}},
+		{"empty lines, and patterns with ? and [ ]", map[string]string{".fleetignore": "\na?.yaml\n\nb[12].yaml\n", "a1.yaml": "", "a.yaml": "", "b2.yaml": "", "b3.yaml": ""}, []string{"a.yaml", "b3.yaml"}},
 		{"Windows line ends", map[string]string{".fleetignore": "a.yaml\r\nb.yaml\r\n", "a.yaml": "", "b.yaml": "", "c.yaml": ""}, []string{"c.yaml"}},
 		{"hidden files and folders", map[string]string{".a.yaml": "", ".d/b.yaml": "", "c.yaml": "", "d/.e/f.yaml": ""}, []string{"c.yaml"}},
 	} {
@@ -82,6 +83,29 @@ func TestFleetIgnore(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFleetIgnoreKnowsNamesOnly: no paths, no folders between, no exceptions.
+func TestFleetIgnoreKnowsNamesOnly(t *testing.T) {
+	all := []string{"b.yaml", "d/a.yaml", "d/e/a.yaml"}
+	for lines, want := range map[string][]string{
+		"d/a.yaml\n":              all,
+		"**/a.yaml\n":             all,
+		"/b.yaml\n":               all,
+		"d/e/*\n":                 all,
+		"d/**\n":                  all,
+		"*.yaml\n!b.yaml\n":       nil,
+		"!b.yaml\na.yaml\n":       {"b.yaml"},
+		"a.yaml\n!d/e/\nb.yaml\n": nil,
+	} {
+		got, findings, err := load(t, map[string]string{".fleetignore": lines, "b.yaml": "", "d/a.yaml": "", "d/e/a.yaml": ""})
+		if err != nil || len(findings) != 1 || findings[0].Severity != Warning {
+			t.Errorf("%q: %v, findings %v", lines, err, findings)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got)\n%s", lines, diff)
+		}
 	}
 }
 

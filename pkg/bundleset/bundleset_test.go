@@ -128,6 +128,18 @@ func TestNext(t *testing.T) {
 			want:    []string{"refuse web"},
 		},
 		{
+			name:    "nor that of a HelmOp",
+			desired: []*fleet.Bundle{read("web", "x")},
+			others:  []*fleet.Bundle{stored("web", "x", func(b *fleet.Bundle) { b.Labels = map[string]string{names.LabelHelmName: "web"} })},
+			want:    []string{"refuse web"},
+		},
+		{
+			name:    "nor that of an agent",
+			desired: []*fleet.Bundle{read(names.AgentBundle("c1"), "x")},
+			others:  []*fleet.Bundle{stored(names.AgentBundle("c1"), "x", func(b *fleet.Bundle) { b.Labels = nil })},
+			want:    []string{"refuse fleet-agent-c1"},
+		},
+		{
 			name:     "a bundle being deleted is waited for",
 			desired:  []*fleet.Bundle{read("web", "x")},
 			existing: []*fleet.Bundle{stored("web", "x", func(b *fleet.Bundle) { b.DeletionTimestamp = &now })},

@@ -56,6 +56,32 @@ func TestChartDependencies(t *testing.T) {
 	}
 }
 
+// TestChartIsAllThatIsDeployed: beside a chart there are no plain manifests.
+func TestChartIsAllThatIsDeployed(t *testing.T) {
+	archive := fleet.HelmOptions{Chart: "https://example.org/app-1.0.tgz"}
+	dir := downloaded(archive.Chart, "", "")
+	for name, test := range map[string]struct {
+		dir  string
+		helm *fleet.HelmOptions
+	}{
+		"at the root":                {dir: ""},
+		"in a named folder":          {dir: "chart/", helm: &fleet.HelmOptions{Chart: "./chart"}},
+		"downloaded":                 {dir: dir + "/", helm: &archive},
+		"downloaded, a folder below": {dir: dir + "/app/", helm: &archive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := files{
+				test.dir + "Chart.yaml": chartFile("app"), test.dir + "templates/a.yaml": configMap("a"), test.dir + "loose.yaml": configMap("loose"),
+				"beside.yaml": configMap("beside"), "folder/beside.yaml": configMap("beside-too"),
+			}.input()
+			in.Options.Helm = test.helm
+			if diff := cmp.Diff([]string{"ConfigMap default/a"}, namesOf(t, in)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestChartArchiveAsDependency(t *testing.T) {
 	var archive bytes.Buffer
 	zip := gzip.NewWriter(&archive)

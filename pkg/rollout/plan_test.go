@@ -138,6 +138,73 @@ func TestStepsStageWhatTheyWrite(t *testing.T) {
 	}
 }
 
+// TestUpToDate: staged, wanted and applied must all be what the target should run.
+func TestUpToDate(t *testing.T) {
+	tests := []struct {
+		staged, wanted, applied string
+		ready, want             bool
+	}{
+		{"s-1:a", "s-1:a", "s-1:a", true, true},
+		{"s-0:a", "s-1:a", "s-1:a", true, false},
+		{"s-1:a", "s-0:a", "s-1:a", true, false},
+		{"s-1:a", "s-0:a", "s-0:a", true, false},
+		{"s-1:a", "s-1:a", "s-0:a", true, false},
+		{"s-1:a", "s-1:a", "", true, false},
+		{"s-0:a", "s-0:a", "s-0:a", true, false},
+		{"s-1:a", "s-1:a", "s-1:a", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			one := target(cluster("one", announced), deployed(web(), func(bd *fleet.BundleDeployment) {
+				bd.Spec.StagedDeploymentID, bd.Spec.DeploymentID = tt.staged, tt.wanted
+				bd.Status.AppliedDeploymentID, bd.Status.Ready = tt.applied, tt.ready
+			}))
+			if got := Next(World{Bundle: web(), Targets: []Target{one}}).Partitions[0].Unfinished == 0; got != tt.want {
+				t.Errorf("up to date is %v", got)
+			}
+		})
+	}
+}
+
+// TestPartitionThatBlocksTheNext: more of its clusters must be unavailable than
+// may be. Those that do not run yet what they should count like those.
+func TestPartitionThatBlocksTheNext(t *testing.T) {
+	failing := func(t *Target) { t.Existing.Status.Ready = false }
+	first := func(name string, change ...func(*Target)) Target {
+		return target(cluster(name, announced), slices.Concat([]func(*Target){in(0), deployed(web()), reported}, change)...)
+	}
+	tests := []struct {
+		name           string
+		maxUnavailable int
+		first          []Target
+		blocks         bool
+	}{
+		{"nothing is unavailable", 0, []Target{first("a"), first("b")}, false},
+		{"one is, none may be", 0, []Target{first("a", failing), first("b")}, true},
+		{"as many as may be", 1, []Target{first("a", failing), first("b")}, false},
+		{"one more than may be", 1, []Target{first("a", failing), first("b", failing)}, true},
+		{"all may be", 2, []Target{first("a", failing), first("b", failing)}, false},
+		{"one is unavailable, another has to change", 1, []Target{first("a", failing), first("b", newer)}, true},
+		{"one has no deployment yet", 1, []Target{first("a"), target(cluster("b", announced), in(0))}, false},
+		{"offline ones do not count", 0, []Target{first("a", failing, offline), first("b")}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := strategically(&fleet.RolloutStrategy{
+				Partitions: []fleet.Partition{{Name: "first", MaxUnavailable: amount(tt.maxUnavailable)}, {Name: "second"}},
+			})
+			plan := Next(World{Bundle: b, Targets: append(tt.first, target(cluster("next", announced), in(1)))})
+			held := slices.ContainsFunc(plan.Hold, func(s Step) bool { return s.Target.Cluster.Name == "next" && s.Reason == ReasonPartition })
+			if held != tt.blocks || plan.Partitions[1].Begun == tt.blocks {
+				t.Errorf("the next partition is held: %v; the first is %+v", held, plan.Partitions[0])
+			}
+			if created := slices.ContainsFunc(plan.Create, func(s Step) bool { return s.Target.Cluster.Name == "next" }); created == tt.blocks {
+				t.Errorf("its cluster gets a deployment: %v", created)
+			}
+		})
+	}
+}
+
 func TestOfflineClustersAreWrittenInTheirTurn(t *testing.T) {
 	b := strategically(&fleet.RolloutStrategy{
 		MaxUnavailable: amount(1), MaxNew: count(1), Partitions: []fleet.Partition{{Name: "first"}, {Name: "second"}},

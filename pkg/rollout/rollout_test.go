@@ -238,7 +238,8 @@ func TestNext(t *testing.T) {
 
 func TestNextWritesStagedAndCurrent(t *testing.T) {
 	c := cluster("one", announced)
-	plan := Next(World{Bundle: web(), Targets: []Target{target(c, func(t *Target) { t.ValuesHash = "h" })}})
+	labelled := web(func(b *fleet.Bundle) { b.Labels["team"] = "a" })
+	plan := Next(World{Bundle: labelled, Targets: []Target{target(c, func(t *Target) { t.ValuesHash = "h" })}})
 	bd := plan.Create[0].Deployment
 	if bd.Name != "web" || bd.Namespace != names.ClusterNamespace("fleet-default", "one") {
 		t.Errorf("deployment is %s/%s", bd.Namespace, bd.Name)
@@ -251,7 +252,7 @@ func TestNextWritesStagedAndCurrent(t *testing.T) {
 	}
 	for label, want := range map[string]string{
 		names.LabelBundleName: "web", names.LabelBundleNamespace: "fleet-default", names.LabelCluster: "one",
-		names.LabelClusterNamespace: "fleet-default", names.LabelRepoName: "shop", names.LabelCommit: "c1",
+		names.LabelClusterNamespace: "fleet-default", names.LabelRepoName: "shop", names.LabelCommit: "c1", "team": "a",
 	} {
 		if bd.Labels[label] != want {
 			t.Errorf("label %s is %q, want %q", label, bd.Labels[label], want)

@@ -96,6 +96,35 @@ func TestMatch(t *testing.T) {
 		{"a broad match before doNotDeploy wins", `targets: [` + all + `, {name: x, clusterName: one, doNotDeploy: true}]`, [3]string{"all", "all", "all"}},
 		{"doNotDeploy after a broad match, all matches", `{targetCustomizationMode: AllMatches, targets: [` + all + `, {name: x, clusterName: one, doNotDeploy: true}]}`, [3]string{"!x", "all", "all"}},
 
+		{"a GitRepo for all", `{targets: [` + all + `], targetRestrictions: [{clusterSelector: {}}]}`, [3]string{"all", "all", "all"}},
+		{"a GitRepo for one", `{targets: [{name: z, clusterName: one}], targetRestrictions: [{clusterName: one}]}`, [3]string{"z", "-", "-"}},
+		{"a customization for all", `{targets: [{name: x, clusterSelector: {}, namespace: a}, ` + all + `], targetRestrictions: [{clusterSelector: {}}]}`, [3]string{"x", "x", "x"}},
+		{
+			"customizations for one and two",
+			`{targets: [{name: x, clusterName: one, namespace: a}, {name: z, clusterName: two, namespace: b}, ` + all + `],
+			targetRestrictions: [{clusterSelector: {}}]}`,
+			[3]string{"x", "z", "all"},
+		},
+		{
+			"a customization for one, then for all",
+			`{targets: [{name: x, clusterName: one, namespace: a}, {name: z, clusterSelector: {}, namespace: b}, ` + all + `],
+			targetRestrictions: [{clusterSelector: {}}]}`,
+			[3]string{"x", "z", "z"},
+		},
+		{"doNotDeploy on all of a GitRepo for all", `{targets: [{name: x, clusterSelector: {}, doNotDeploy: true}, ` + all + `], targetRestrictions: [{clusterSelector: {}}]}`, [3]string{"!x", "!x", "!x"}},
+		{
+			"doNotDeploy on two of a GitRepo for one",
+			`{targets: [{name: x, clusterName: two, doNotDeploy: true}, {name: z, clusterName: one}],
+			targetRestrictions: [{clusterName: one}]}`,
+			[3]string{"z", "!x", "-"},
+		},
+		{
+			"a customization for all before doNotDeploy",
+			`{targets: [{name: x, clusterSelector: {}, namespace: a}, {name: z, clusterName: two, doNotDeploy: true}, ` + all + `],
+			targetRestrictions: [{clusterSelector: {}}]}`,
+			[3]string{"x", "x", "x"},
+		},
+
 		{"restrictions", `{targets: [` + all + `], targetRestrictions: [{clusterName: one}, {clusterGroup: prods}]}`, [3]string{"all", "all", "-"}},
 		{"a customization alone does not deploy", `{targets: [{name: x, clusterName: three}, {name: z, clusterName: one}], targetRestrictions: [{clusterName: one}]}`, [3]string{"z", "-", "-"}},
 		{"a restriction without criteria permits nothing", `{targets: [` + all + `], targetRestrictions: [{name: x}]}`, [3]string{"-", "-", "-"}},
@@ -180,6 +209,10 @@ func TestTargetsThatChange(t *testing.T) {
 		{
 			"doNotDeploy is added", `targets: [{clusterSelector: {}}]`,
 			`targets: [{clusterName: two, doNotDeploy: true}, {clusterSelector: {}}]`, []string{"one", "three"},
+		},
+		{
+			"doNotDeploy is taken away", `targets: [{clusterName: two, doNotDeploy: true}, {clusterSelector: {}}]`,
+			`targets: [{clusterSelector: {}}]`, []string{"one", "two", "three"},
 		},
 	}
 	for _, tt := range tests {

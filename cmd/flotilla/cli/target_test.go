@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -69,6 +71,47 @@ func TestOfflineGolden(t *testing.T) {
 			t.Errorf("render %s: %v", name, objects.failure)
 		}
 		golden(t, "shop-render-"+name+".yaml", objects.out)
+	}
+}
+
+// TestNamespaceLabelsOfOneTarget: what a customization says about the namespace
+// reaches its clusters and no others.
+func TestNamespaceLabelsOfOneTarget(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"app/fleet.yaml": `
+namespaceLabels: {all: "yes"}
+namespaceAnnotations: {all: "yes"}
+targetCustomizations:
+- {clusterName: one, namespaceLabels: {one: "yes"}, namespaceAnnotations: {one: "yes"}}
+- {clusterName: two, namespaceLabels: {two: "yes"}, namespaceAnnotations: {two: "yes"}}
+`,
+		"app/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+		".targets":   "- {clusterSelector: {}}\n",
+	})
+	clusters := ""
+	for _, name := range []string{"one", "three", "two"} {
+		clusters += "---\napiVersion: fleet.cattle.io/v1alpha1\nkind: Cluster\nmetadata: {name: " + name + ", namespace: fleet-local}\n"
+	}
+	bundles := run(t, "", "bundle", "--name", "shop", "--path", "app", "--targets-file", filepath.Join(dir, ".targets"), dir)
+	got := run(t, bundles.out, "target", "--bundle", "-", "--clusters", filepath.Join(folder(t, map[string]string{"clusters.yaml": clusters}), "clusters.yaml"))
+	if bundles.failure != nil || got.failure != nil {
+		t.Fatal(bundles.failure, got.failure)
+	}
+	want := map[string]map[string]string{
+		"one": {"all": "yes", "one": "yes"}, "two": {"all": "yes", "two": "yes"}, "three": {"all": "yes"},
+	}
+	for _, field := range []string{"namespaceLabels", "namespaceAnnotations"} {
+		found := map[string]map[string]string{}
+		for _, o := range objects(t, got.out) {
+			marks, _, err := unstructured.NestedStringMap(o.Object, "spec", "options", field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[o.GetLabels()[names.LabelCluster]] = marks
+		}
+		if diff := cmp.Diff(want, found); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", field, diff)
+		}
 	}
 }
 

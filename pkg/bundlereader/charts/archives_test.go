@@ -96,6 +96,20 @@ func source() map[string]string {
 	}
 }
 
+// bzip2Source is a tar of the same, which Go can read, but not write, in the form of bzip2.
+const bzip2Source = "QlpoOTFBWSZTWQiNVGsAATTfgsuQQAP/kK8CMQB+Z9/gAwAISDABGFA1NKaGE0YAjEYAaACYYDQGgAA00GgGgDQJIkaTKek2SYnim0mTIAZPU9TamXoHHOiAyGJ0wIbB4oSRJor0w+kO" +
+	"jsES7JW11IgicRQyQDiGYFFtZyJEWAUolUQL+X3zJyMGBnGViIIr0DoFckZ0OIFv4U8d8UI72CYvpDciAbvw1XMcLXbuRATxoi8tNKHzTdlX8DIIEm1OD0VHrKAut4OYH/urDYDoJDDE" +
+	"GR6QREJw6Xu5iGalczGHQwDE90Tg93swu3FH6WIkJmRhb165UIiJioMEaUMVI2RgFuSLSWs2wgn1BUkB/i7kinChIBEaqNY="
+
+func fromBase64(t testing.TB, text string) []byte {
+	t.Helper()
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func TestArchives(t *testing.T) {
 	files := source()
 	var headers []tar.Header
@@ -107,12 +121,13 @@ func TestArchives(t *testing.T) {
 	s := newServer(t)
 	s.serve("/a.tar", plain)
 	s.serve("/a.tar.gz", repacked(t, plain, gzipOf))
+	s.serve("/a.tar.bz2", fromBase64(t, bzip2Source))
 	s.serve("/a.tar.xz", repacked(t, plain, xzOf))
 	s.serve("/a.tar.zst", repacked(t, plain, zstdOf))
 	s.serve("/a.zip", zipOf(t, files))
 	s.serve("/download", repacked(t, plain, zstdOf))
 	want := []string{"web/Chart.yaml", "web/templates/a.yaml", "web/values.yaml"}
-	for _, name := range []string{"/a.tar", "/a.tar.gz", "/a.tar.xz", "/a.tar.zst", "/a.zip", "/download"} {
+	for _, name := range []string{"/a.tar", "/a.tar.gz", "/a.tar.bz2", "/a.tar.xz", "/a.tar.zst", "/a.zip", "/download"} {
 		for _, folder := range []string{"//r-1.0/charts/web", "//*/charts/web", "//*/*/w*"} {
 			got, err := newSource(t).Fetch(context.Background(), ref{Chart: s.URL + name + folder})
 			if err != nil {
@@ -262,11 +277,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(repacked(f, plain, zstdOf))
 	f.Add(repacked(f, plain, gzipOf))
 	f.Add(wanting(repacked(f, plain, xzOf)))
-	bzipped, err := base64.StdEncoding.DecodeString(bzip2Bomb)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(bzipped)
+	f.Add(fromBase64(f, bzip2Bomb))
 	f.Add([]byte("BZh9"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		u, err := unpackAny(data, 1<<20)
