@@ -344,7 +344,7 @@ func TestSemanticMistakes(t *testing.T) {
 		"helm: {releaseName: A_b}\n":                                                                "Error fleet.yaml:1:21: helm.releaseName: a release name has at most 53 characters",
 		"name: A_b\n":                                                                               `Error fleet.yaml:1:7: name: "A_b" cannot be the name of a bundle`,
 		"labels: {a: 'b c'}\n":                                                                      "Error fleet.yaml:1:13: labels.a: it cannot be a label",
-		"imageScans: [{image: x, tagName: y, interval: 1m}]\n":                                      "Warning fleet.yaml:1:13: imageScans: image scans are not supported yet",
+		"imageScans: [{image: x, tagName: y, interval: 1m}]\n":                                      "Error fleet.yaml:1:13: imageScans: image scans are not supported",
 	} {
 		got := read(t, map[string]string{"fleet.yaml": file, "a.yaml": "a: 1\n"}, Options{})
 		if !slices.ContainsFunc(got.Findings, func(f Finding) bool { return strings.HasPrefix(string(f.Severity)+" "+f.String(), want) }) {

@@ -115,8 +115,9 @@ func (b *builder) checkReleaseNames() {
 	}
 }
 
+// checkImageScans refuses what would not be done, as Fleet does where scanning is switched off.
 func (b *builder) checkImageScans() {
 	if len(b.doc.options.ImageScans) > 0 {
-		b.fault(Warning, "image scans are not supported yet and are ignored", "imageScans")
+		b.fault(Error, "image scans are not supported: take this out, and name the tags of images in the manifests or values", "imageScans")
 	}
 }
