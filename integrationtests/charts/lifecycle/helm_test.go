@@ -7,6 +7,7 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/rest"
 
 	"github.com/flotilla-gitops/flotilla/dev/charts"
 	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
@@ -24,6 +25,10 @@ func newHelm(t *testing.T, env *harness.Environment) *helm {
 	flags := genericclioptions.NewConfigFlags(false)
 	kubeconfig, namespace := env.ControlPlane.Kubeconfig(), names.NamespaceSystem
 	flags.KubeConfig, flags.Namespace = &kubeconfig, &namespace
+	flags.WrapConfigFn = func(config *rest.Config) *rest.Config {
+		config.QPS = -1
+		return config
+	}
 	h := &helm{t: t, config: new(action.Configuration)}
 	log := logrus.New()
 	log.SetOutput(t.Output())
@@ -50,6 +55,8 @@ func (h *helm) install(name string, values map[string]any) {
 	install.ReleaseName, install.Namespace, install.CreateNamespace = name, names.NamespaceSystem, true
 	// What an earlier release of the same name has left is taken over, as the documentation has users do it.
 	install.TakeOwnership = true
+	// The API server judges the objects; Helm's own look at them, by schemas that are new after each definition, takes minutes.
+	install.DisableOpenAPIValidation = true
 	if _, err := install.RunWithContext(h.t.Context(), h.load(name), values); err != nil {
 		h.t.Fatalf("installing %s: %v", name, err)
 	}
@@ -62,6 +69,7 @@ func (h *helm) upgrade(name, version string, values map[string]any) {
 	loaded.Metadata.Version, loaded.Metadata.AppVersion = version, version
 	upgrade := action.NewUpgrade(h.config)
 	upgrade.Namespace = names.NamespaceSystem
+	upgrade.DisableOpenAPIValidation = true
 	if _, err := upgrade.RunWithContext(h.t.Context(), name, loaded, values); err != nil {
 		h.t.Fatalf("upgrading %s: %v", name, err)
 	}

@@ -104,7 +104,7 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 		namespaces:  deps.Hub.Namespaces.Cache(),
 		contents:    kube.NewContents(deps.Hub),
 		owners:      map[string]kube.Key{},
-		beats:       heartbeats{last: map[string]time.Time{}},
+		beats:       newHeartbeats(),
 		watching:    deps.Clock.Now(),
 		outcomes:    map[kube.Key]outcome{},
 		rollups:     rollups{namespaces: map[string]*status.ClusterRollup{}},

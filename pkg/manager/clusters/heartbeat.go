@@ -19,6 +19,12 @@ import (
 type heartbeats struct {
 	mu   sync.Mutex
 	last map[string]time.Time
+	// met is when agents announced themselves.
+	met map[string]time.Time
+}
+
+func newHeartbeats() heartbeats {
+	return heartbeats{last: map[string]time.Time{}, met: map[string]time.Time{}}
 }
 
 func (h *heartbeats) note(namespace string, now time.Time) {
@@ -27,26 +33,28 @@ func (h *heartbeats) note(namespace string, now time.Time) {
 	h.last[namespace] = now
 }
 
-// of returns when the agent last gave a sign to this manager, or the zero time.
-func (h *heartbeats) of(namespace string) time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.last[namespace]
+// announced notes that an agent is new to this manager: from then on it has its time, as all have from when the manager began to
+// look. Its Lease says nothing for as long as it has not been renewed.
+func (h *heartbeats) announced(before, after *fleet.Cluster, now time.Time) {
+	if before.UID == after.UID && before.Status.Agent.LastSeen.IsZero() && !after.Status.Agent.LastSeen.IsZero() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.met[names.ClusterNamespace(after.Namespace, after.Name)] = now
+	}
 }
 
-// announced notes the sign of life that a change of a Cluster is: only its agent says when that was last seen. The Lease of an
-// agent that is new says nothing for as long as it has not been renewed.
-func (h *heartbeats) announced(before, after *fleet.Cluster, now time.Time) {
-	seen := after.Status.Agent.LastSeen
-	if before.UID == after.UID && !seen.IsZero() && !seen.Equal(&before.Status.Agent.LastSeen) {
-		h.note(names.ClusterNamespace(after.Namespace, after.Name), now)
-	}
+// of returns when the agent last gave a sign to this manager, and when it was met, or zero times.
+func (h *heartbeats) of(namespace string) (last, met time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last[namespace], h.met[namespace]
 }
 
 func (h *heartbeats) forget(namespace string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.last, namespace)
+	delete(h.met, namespace)
 }
 
 // onLease notes the heartbeat of an agent. It wakes the agent's cluster only if that was given up.

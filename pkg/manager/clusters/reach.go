@@ -25,8 +25,10 @@ type signs struct {
 	givenUp bool
 	// last is when this manager last saw a sign, the zero time if never; watching is since when it looks.
 	last, watching time.Time
-	// created is when the cluster was made: it cannot have been silent before.
-	created, now time.Time
+	// created is when the cluster was made, and met when this manager saw its agent announce itself, or the zero time: it cannot
+	// have been silent before.
+	created, met time.Time
+	now          time.Time
 }
 
 // reach is whether an agent is there.
@@ -47,9 +49,11 @@ func (s signs) reach() reach {
 	since := s.last
 	if since.IsZero() {
 		since = s.watching
-		// The API server's clock may be ahead of ours.
-		if s.created.After(since) && !s.created.After(s.now) {
-			since = s.created
+		for _, known := range []time.Time{s.created, s.met} {
+			// The API server's clock may be ahead of ours.
+			if known.After(since) && !known.After(s.now) {
+				since = known
+			}
 		}
 		if s.givenUp {
 			return reach{silent: true, since: since}

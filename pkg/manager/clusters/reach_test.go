@@ -30,6 +30,11 @@ func TestReach(t *testing.T) {
 			"a cluster that is younger than the manager",
 			signs{announced: true, watching: start, created: at(time.Hour), now: at(time.Hour + time.Minute)}, reach{recheck: 2 * time.Minute},
 		},
+		{
+			"an agent that was met later",
+			signs{announced: true, watching: start, met: at(time.Hour), now: at(time.Hour + time.Minute)}, reach{recheck: 2 * time.Minute},
+		},
+		{"and given up", signs{announced: true, givenUp: true, watching: start, met: at(time.Hour), now: at(time.Hour)}, reach{silent: true, since: at(time.Hour)}},
 		{"made in the future", signs{announced: true, watching: start, created: at(time.Hour), now: at(3 * time.Minute)}, reach{silent: true, since: start}},
 		{"a restart forgets no silence", signs{announced: true, givenUp: true, watching: start, now: at(time.Second)}, reach{silent: true, since: start}},
 		{"a sign ends it", signs{announced: true, givenUp: true, watching: start, last: at(5 * time.Second), now: at(6 * time.Second)}, reach{recheck: silence - time.Second}},
@@ -43,9 +48,8 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// An agent that a manager meets which has been running for long is no silent one: what it says of itself is a sign, before its
-// Lease can be.
-func TestAnAgentThatIsNewIsNotSilent(t *testing.T) {
+// An agent that a manager meets which has been running for long is no silent one: it has its time before its Lease says anything.
+func TestAnAgentThatIsNewIsMet(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	waiting := newCluster(func(*fleet.Cluster) {})
 	seen := func(at time.Time) *fleet.Cluster {
@@ -59,17 +63,17 @@ func TestAnAgentThatIsNewIsNotSilent(t *testing.T) {
 		want          time.Time
 	}{
 		{"the first time", waiting, seen(now.Add(-time.Hour)), now},
-		{"again", seen(now.Add(-time.Hour)), seen(now), now},
-		{"nothing new", seen(now), seen(now), time.Time{}},
+		{"again", seen(now.Add(-time.Hour)), seen(now), time.Time{}},
 		{"taken back", seen(now), waiting, time.Time{}},
 		{"another cluster of the name", waiting, another, time.Time{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			beats := heartbeats{last: map[string]time.Time{}}
+			beats := newHeartbeats()
 			beats.announced(tt.before, tt.after, now)
-			if got := beats.of(names.ClusterNamespace(waiting.Namespace, waiting.Name)); !got.Equal(tt.want) {
-				t.Errorf("noted %s", got)
+			last, met := beats.of(names.ClusterNamespace(waiting.Namespace, waiting.Name))
+			if !met.Equal(tt.want) || !last.IsZero() {
+				t.Errorf("met at %s, last heard of at %s", met, last)
 			}
 		})
 	}

@@ -89,9 +89,10 @@ func (c *controller) statusOf(cluster *fleet.Cluster, sum func(status.ClusterFac
 		o.installed.writeTo(&now)
 	}
 	c.reportDelivery(cluster, &now)
+	last, met := c.beats.of(names.ClusterNamespace(key.Namespace, key.Name))
 	life := signs{
 		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
-		last: c.beats.of(names.ClusterNamespace(key.Namespace, key.Name)), watching: c.watching, created: cluster.CreationTimestamp.Time, now: c.Clock.Now(),
+		last: last, watching: c.watching, created: cluster.CreationTimestamp.Time, met: met, now: c.Clock.Now(),
 	}
 	reached := life.reach()
 	reached.report(&now, cluster.Status.Conditions, life)
