@@ -89,7 +89,7 @@ FLOTILLA_RETRY_MAX. What is given as a flag counts.`,
 	flagSet.DurationVar(&f.LongestRetry, "retry-max", agent.DefaultLongestRetry,
 		"longest wait between two attempts at a deployment that fails; the first is 1s, then they double, each up to a tenth longer")
 	flagSet.DurationVar(&f.LongestReconnect, "reconnect-max", agent.DefaultLongestReconnect,
-		"longest wait between two attempts to begin with a hub, or to watch it, that does not answer; they double from 500ms, each up to half as long again")
+		"longest wait between two attempts to begin with a hub, or to watch it, that does not answer; waits double from 500ms or less, each up to half as long again")
 	flagSet.DurationVar(&f.RenderTimeout, "render-timeout", agent.DefaultRenderTimeout, "how long the templates of a chart may take")
 	flagSet.StringVar(&f.logLevel, "log-level", "info", "debug, info, warning or error")
 	return cmd

@@ -59,7 +59,8 @@ type Config struct {
 	Heartbeat time.Duration
 	// LongestRetry is the longest wait between two attempts at a deployment that fails; 0 for the default.
 	LongestRetry time.Duration
-	// LongestReconnect is the longest wait between two attempts to begin a session with the hub; 0 for the default.
+	// LongestReconnect is the longest wait between two attempts to begin a session with the hub, or to watch it while it does
+	// not answer; 0 for the default.
 	LongestReconnect time.Duration
 	// RenderTimeout is how long the templates of a chart may take; 0 for the default.
 	RenderTimeout time.Duration

@@ -234,3 +234,20 @@ func TestEnvironmentNamesEachVariableOnce(t *testing.T) {
 		t.Errorf("%v", values)
 	}
 }
+
+func TestComesBack(t *testing.T) {
+	agent := &fleet.BundleDeployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{names.LabelAgentOf: "true"}}}
+	for _, tt := range []struct {
+		of   *fleet.BundleDeployment
+		kind string
+		want bool
+	}{
+		{agent, "Deployment", false},
+		{agent, "PodDisruptionBudget", true},
+		{&fleet.BundleDeployment{}, "Deployment", true},
+	} {
+		if got := ComesBack(tt.of, tt.kind); got != tt.want {
+			t.Errorf("ComesBack(%v, %s) = %v", tt.of.Labels, tt.kind, got)
+		}
+	}
+}

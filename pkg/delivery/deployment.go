@@ -62,6 +62,10 @@ func AsWanted(existing, want *fleet.BundleDeployment) bool {
 		equality.Semantic.DeepEqual(existing.Labels, want.Labels) && equality.Semantic.DeepEqual(existing.Finalizers, want.Finalizers)
 }
 
+// ComesBack says whether an object that is missing of what a deployment consists of is to be made again. Of an agent's own its
+// Deployment is not: the agent is being uninstalled then, and would bring itself back while it ends.
+func ComesBack(bd *fleet.BundleDeployment, kind string) bool { return !Is(bd) || kind != "Deployment" }
+
 // Place returns the namespace of an agent that has joined by itself, which is where it was installed.
 func Place(cluster *fleet.Cluster) (string, error) {
 	at, asked := cluster.Status.Agent.Namespace, cluster.Spec.AgentNamespace

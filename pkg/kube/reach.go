@@ -25,7 +25,10 @@ const firstReconnect = 100 * time.Millisecond
 // off for up to a minute, whatever the others know. Lists, reads and writes are
 // told at once that there is no answer.
 func Reconnecting(config *rest.Config, longest time.Duration, log logrus.FieldLogger) *rest.Config {
-	r := &reach{longest: longest, log: log.WithField("server", config.Host)}
+	return reconnecting(config, &reach{first: min(firstReconnect, longest), longest: longest, log: log.WithField("server", config.Host)})
+}
+
+func reconnecting(config *rest.Config, r *reach) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &reachTransport{reach: r, next: next} })
 	return config
@@ -33,8 +36,9 @@ func Reconnecting(config *rest.Config, longest time.Duration, log logrus.FieldLo
 
 // reach is whether an API server answers.
 type reach struct {
-	longest time.Duration
-	log     logrus.FieldLogger
+	// first and longest are waits of a watch before it is asked for again.
+	first, longest time.Duration
+	log            logrus.FieldLogger
 
 	mu sync.Mutex
 	// back is closed with the first answer; nil while there are answers.
@@ -64,7 +68,7 @@ func (r *reach) answered() {
 }
 
 func (r *reach) backoff() wait.DelayFunc {
-	return wait.Backoff{Duration: firstReconnect, Factor: 2, Jitter: 0.5, Cap: r.longest, Steps: math.MaxInt32}.DelayFunc()
+	return wait.Backoff{Duration: r.first, Factor: 2, Jitter: 0.5, Cap: r.longest, Steps: math.MaxInt32}.DelayFunc()
 }
 
 type reachTransport struct {

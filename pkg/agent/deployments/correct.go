@@ -56,8 +56,7 @@ func (in *inspection) wanting(n int, f *finding) bool {
 	case f.Ignored || in.desired[n] == nil:
 		return false
 	case f.Health == Missing:
-		// An agent that is being uninstalled does not bring itself back.
-		return !delivery.Is(in.bd) || in.object(n).Kind != "Deployment"
+		return delivery.ComesBack(in.bd, in.object(n).Kind)
 	case f.Health == NotOurs:
 		return in.takesOver() && f.Modified
 	default:

@@ -89,14 +89,19 @@ func (c *controller) statusOf(cluster *fleet.Cluster, sum func(status.ClusterFac
 		o.installed.writeTo(&now)
 	}
 	c.reportDelivery(cluster, &now)
-	last, met := c.beats.of(names.ClusterNamespace(key.Namespace, key.Name))
-	life := signs{
-		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
-		last: last, watching: c.watching, created: cluster.CreationTimestamp.Time, met: met, now: c.Clock.Now(),
-	}
+	life := c.signsOf(cluster)
 	reached := life.reach()
 	reached.report(&now, cluster.Status.Conditions, life)
 	return now, reached.recheck
+}
+
+// signsOf returns what is known of the signs of life of the cluster's agent.
+func (c *controller) signsOf(cluster *fleet.Cluster) signs {
+	last, met := c.beats.of(names.ClusterNamespace(cluster.Namespace, cluster.Name))
+	return signs{
+		announced: !cluster.Status.Agent.LastSeen.IsZero() && cluster.DeletionTimestamp == nil, givenUp: givenUp(cluster),
+		last: last, watching: c.watching, created: cluster.CreationTimestamp.Time, met: met, now: c.Clock.Now(),
+	}
 }
 
 // conclude notes what an attempt came to, has it reported if it is news, and tells of it.

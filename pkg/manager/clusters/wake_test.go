@@ -4,9 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
@@ -34,5 +37,23 @@ func TestReports(t *testing.T) {
 				t.Errorf("reports = %v", got)
 			}
 		})
+	}
+}
+
+// An agent that announces itself to a manager which has been looking for long is not silent.
+func TestAnAnnouncementIsNoSilence(t *testing.T) {
+	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	now := start.Add(time.Hour)
+	log := logrus.New()
+	log.SetOutput(t.Output())
+	queue := kube.NewQueue(kube.QueueOptions{Name: "unused", Log: log})
+	c := &controller{
+		Deps: Deps{Clock: clocktesting.NewFakePassiveClock(now)}, beats: newHeartbeats(), watching: start, access: queue, imports: queue, status: queue,
+	}
+	waiting := newCluster()
+	announced := newCluster(func(c *fleet.Cluster) { c.Status.Agent.LastSeen = metav1.NewTime(now) })
+	c.onCluster(kube.Event[*fleet.Cluster]{Old: waiting, New: announced})
+	if got, want := c.signsOf(announced).reach(), (reach{recheck: silence}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
