@@ -32,6 +32,7 @@ var layers = map[string]int{
 
 	"pkg/bundle":    1,
 	"pkg/bundleset": 1,
+	"pkg/copies":    1,
 	"pkg/delivery":  1,
 	"pkg/drift":     1,
 	"pkg/joining":   1,

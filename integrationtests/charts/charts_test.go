@@ -57,13 +57,22 @@ func TestManagerWorksWithTheRightsOfItsChart(t *testing.T) {
 	workspace := env.Workspace(t)
 	cluster := env.ImportCluster(t, harness.NewCluster(workspace, "c1", map[string]string{"env": "dev"}), env)
 	env.StartAgent(t)
+	copied := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "copied"}, Data: map[string]string{"a": "b"}}
+	if _, err := env.Kubernetes.CoreV1().ConfigMaps(workspace).Create(t.Context(), copied, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	repository := harness.GitRepository(t)
-	repository.Push(t, repo.Change{Write: map[string]string{"app/fleet.yaml": "namespace: default\n", "app/cm.yaml": configMap}})
+	repository.Push(t, repo.Change{Write: map[string]string{
+		"app/fleet.yaml": "namespace: default\ndownstreamResources: [{kind: ConfigMap, name: copied}]\n", "app/cm.yaml": configMap,
+	}})
 	gitRepo := env.GitRepos.Make(t, harness.NewGitRepo(workspace, "shop", repository))
 	env.GitRepos.AwaitReady(t, harness.KeyOf(gitRepo))
 	shop := kube.Key{Namespace: "default", Name: "shop"}
 	if _, err := env.Kubernetes.CoreV1().ConfigMaps(shop.Namespace).Get(t.Context(), shop.Name, metav1.GetOptions{}); err != nil {
 		t.Errorf("the workload: %v", err)
+	}
+	if _, err := env.Kubernetes.CoreV1().ConfigMaps(shop.Namespace).Get(t.Context(), "copied", metav1.GetOptions{}); err != nil {
+		t.Errorf("what it has copied: %v", err)
 	}
 	env.ClusterRegistrationTokens.Make(t, &fleet.ClusterRegistrationToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: workspace, Name: "join"},

@@ -31,13 +31,14 @@ func answer(t *testing.T, bundle, cluster kube.Key) {
 	t.Helper()
 	key := deployment(bundle, cluster)
 	env.BundleDeployments.Await(t, key, func(bd *fleet.BundleDeployment) error {
-		if bd.Status.AppliedDeploymentID == bd.Spec.DeploymentID {
+		if bd.Applied() {
 			return errors.New("there is nothing new for its agent")
 		}
 		return nil
 	})
 	env.BundleDeployments.EditStatus(t, key, func(bd *fleet.BundleDeployment) {
 		bd.Status.AppliedDeploymentID = bd.Spec.DeploymentID
+		bd.Status.DownstreamResourcesGeneration = bd.Spec.DownstreamResourcesGeneration
 		bd.Status.Ready, bd.Status.NonModified = true, true
 	})
 }

@@ -159,7 +159,7 @@ func (s *session) deploy(ctx context.Context, conn *kube.Connection, hubID strin
 		return fmt.Errorf("making client for the hub: %w", err)
 	}
 	controller, err := s.newController(ctx, hub, deployments.Deps{
-		Releases: releases, Inventory: inventory, HubID: hubID, UnclaimedChanged: beat.Look,
+		Releases: releases, Inventory: inventory, Copies: inventory.Copies(), HubID: hubID, UnclaimedChanged: beat.Look,
 		Evidence: deployments.HubEvidence{Client: metadataOf, Namespace: s.credentials.namespace, Cluster: s.credentials.cluster},
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
 )
 
 const (
@@ -23,7 +24,7 @@ var releaseName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9](
 // validate reports what an API server would refuse, or could not make sense
 // of, while it is still known in which line it is.
 func (b *builder) validate() {
-	for _, check := range []func(){b.checkName, b.checkMetadata, b.checkMode, b.checkDependsOn, b.checkReleaseNames, b.checkImageScans, b.checkTargets, b.checkPartitions, b.checkDiff} {
+	for _, check := range []func(){b.checkName, b.checkMetadata, b.checkMode, b.checkDependsOn, b.checkReleaseNames, b.checkDownstreamResources, b.checkImageScans, b.checkTargets, b.checkPartitions, b.checkDiff} {
 		check()
 	}
 }
@@ -111,6 +112,16 @@ func (b *builder) checkReleaseNames() {
 		}
 		if len(helm.ReleaseName) > maxReleaseName || !releaseName.MatchString(helm.ReleaseName) {
 			b.fault(Error, fmt.Sprintf("a release name has at most %d characters: small letters, digits, dashes and dots", maxReleaseName), options.at("helm", "releaseName")...)
+		}
+	}
+}
+
+// checkDownstreamResources refuses what cannot be copied whatever a workspace holds.
+func (b *builder) checkDownstreamResources() {
+	for _, options := range b.allOptions() {
+		_, wrong := copies.Refs(options.DownstreamResources)
+		for _, w := range wrong {
+			b.fault(Error, w.Reason, options.at("downstreamResources", w.Index, w.Field)...)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type inputs struct {
 	secrets    *lookup.Lookup[*corev1.Secret]
 	joinTokens *lookup.Lookup[*corev1.Secret]
 	knownHosts *lookup.Lookup[*corev1.ConfigMap]
+	configMaps *lookup.Lookup[*corev1.ConfigMap]
 }
 
 func newInputs(conn *kube.Connection, namespace string) (*inputs, error) {
@@ -37,7 +38,11 @@ func newInputs(conn *kube.Connection, namespace string) (*inputs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to read known hosts: %w", err)
 	}
-	return &inputs{secrets, joinTokens, knownHosts}, nil
+	configMaps, err := lookup.ConfigMaps(conn)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to read config maps: %w", err)
+	}
+	return &inputs{secrets, joinTokens, knownHosts, configMaps}, nil
 }
 
 // run keeps them up to date until ctx ends.
@@ -46,6 +51,7 @@ func (i *inputs) run(ctx context.Context) error {
 	running.Go(func() error { return i.secrets.Run(ctx) })
 	running.Go(func() error { return i.joinTokens.Run(ctx) })
 	running.Go(func() error { return i.knownHosts.Run(ctx) })
+	running.Go(func() error { return i.configMaps.Run(ctx) })
 	return running.Wait()
 }
 

@@ -133,7 +133,7 @@ func (m *process) register(ctx context.Context, hub *kube.Hub) ([]func(context.C
 			Fetches: fetches, Readers: readers, Observe: m.metrics.observe, Account: account,
 		}),
 		bundles.Register(bundles.Deps{
-			Hub: hub, Recorder: recorder, Log: m.log, Clock: now,
+			Hub: hub, Recorder: recorder, Log: m.log, Clock: now, Secrets: m.inputs.secrets, ConfigMaps: m.inputs.configMaps,
 			Workers: bundleWorkers, Parallel: parallelWrites, Observe: m.metrics.observe, Account: account,
 		}),
 		clusters.Register(clusters.Deps{

@@ -102,6 +102,8 @@ const (
 	// KeyValues and KeyStagedValues, of SecretTypeDeployment, hold the values of a deployment: now and next.
 	KeyValues       = "values"
 	KeyStagedValues = "stagedValues"
+	// KeyDownstreamResources, of SecretTypeDeployment, holds what the deployment has copied to its cluster.
+	KeyDownstreamResources = "downstreamResources"
 
 	// Keys of SecretAgent downstream.
 	KeyKubeconfig          = "kubeconfig"

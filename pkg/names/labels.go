@@ -28,7 +28,7 @@ const (
 	LabelClusterManagement = "fleet.cattle.io/cluster-management"
 	// LabelNonManagedAgent, on a Cluster, says that its agent is not delivered as a bundle.
 	LabelNonManagedAgent = "fleet.cattle.io/non-managed-agent"
-	// LabelBundleDeployment, on a Secret or ConfigMap copied downstream, is the deployment it was copied for.
+	// LabelBundleDeployment, on a Secret or ConfigMap copied downstream, is the deployment it was copied for, or one of them.
 	LabelBundleDeployment = "fleet.cattle.io/bundledeployment"
 	// LabelInternalSecret marks Secrets that the manager made for bundles.
 	LabelInternalSecret = "fleet.cattle.io/bundle-internal-secret"
@@ -65,6 +65,9 @@ const (
 	LabelDeployment = "flotilla-gitops.github.io/deployment"
 	// LabelDeploymentUID, on a Helm release record, is the UID of the deployment that it belongs to.
 	LabelDeploymentUID = "flotilla-gitops.github.io/deployment-uid"
+	// LabelCopiedBy, on a Secret or ConfigMap that deployments have in their cluster as a copy, is the namespace of the agent
+	// that put it there.
+	LabelCopiedBy = "flotilla-gitops.github.io/copied-by"
 )
 
 // Annotations on the hub.
@@ -95,6 +98,9 @@ const (
 	// and the newest first, that were let go before their agent had begun to remove them: their releases belong to this
 	// one.
 	AnnotationSucceeds = "flotilla-gitops.github.io/succeeds"
+	// AnnotationDownstreamResources, on a BundleDeployment, is the digest of the Secrets and ConfigMaps that it has copied to
+	// its cluster, as its Secret holds them.
+	AnnotationDownstreamResources = "flotilla-gitops.github.io/downstream-resources"
 	// AnnotationPath, on a Bundle, is the folder it was read from, relative to the root of the repository.
 	AnnotationPath = "flotilla-gitops.github.io/path"
 	// AnnotationOverrideTargets, with the value "true" on a Bundle, says that its targets are its own and not those of
@@ -159,6 +165,12 @@ const (
 	// AnnotationUnclaimed, on the newest record of a release whose deployment is not on the hub, is a person's word about
 	// it: UnclaimedRemove or UnclaimedForget.
 	AnnotationUnclaimed = "flotilla-gitops.github.io/unclaimed"
+	// AnnotationCopiedFrom, on a copy, is the object of the workspace that it is a copy of: "namespace/name".
+	AnnotationCopiedFrom = "flotilla-gitops.github.io/copied-from"
+	// AnnotationCopied, on a copy, is the digest of what the agent wrote there last.
+	AnnotationCopied = "flotilla-gitops.github.io/copied"
+	// PrefixCopiedFor, with the label form of the name of a deployment, is an annotation of the copies that it has.
+	PrefixCopiedFor = "copied-for.flotilla-gitops.github.io/"
 	// UnclaimedRemove has the release uninstalled, without its hooks.
 	UnclaimedRemove = "remove"
 	// UnclaimedForget has the agent take its labels off the records: what is left is a plain Helm release.

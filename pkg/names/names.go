@@ -165,6 +165,15 @@ func Release(namespace, name string, revision int) string {
 	return namespace + "/" + name + ":" + strconv.Itoa(revision)
 }
 
+// Fingerprint identifies what a deployment runs: its deploymentID, and the digest of what it has copied to its cluster, which may
+// be empty.
+func Fingerprint(deploymentID, copied string) string {
+	if copied == "" {
+		return deploymentID
+	}
+	return deploymentID + "+" + copied
+}
+
 // ObjectSet returns the identity that the objects of a bundle carry downstream, in AnnotationObjectSetID. The scope is
 // that of the agent, usually empty.
 func ObjectSet(bundle, agentScope string) string {

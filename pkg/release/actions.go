@@ -12,10 +12,12 @@ import (
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
 )
 
 func (m *Manager) install(ctx context.Context, s step) error {
-	act, pkg, err := m.prepare(ctx, s.req)
+	act, pkg, err := m.prepare(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -30,7 +32,7 @@ func (m *Manager) install(ctx context.Context, s step) error {
 	install.ReleaseName, install.Namespace = req.Key.Name, req.Key.Namespace
 	// Over the record of an attempt that failed; anything else Helm refuses.
 	install.Replace = true
-	install.Labels = labelsFor(req.Owner, Digest(req.DeploymentID))
+	install.Labels = labelsFor(req.Owner, Digest(req.Fingerprint))
 	install.Timeout, install.Wait, install.WaitForJobs = req.Helm.timeout(), req.Helm.Timeout > 0, req.Helm.WaitForJobs
 	install.Atomic, install.Force, install.TakeOwnership = req.Helm.Atomic, req.Helm.Force, req.Helm.TakeOwnership
 	install.EnableDNS, install.SkipSchemaValidation = !req.Helm.DisableDNS, req.Helm.SkipSchemaValidation
@@ -44,7 +46,7 @@ func (m *Manager) install(ctx context.Context, s step) error {
 }
 
 func (m *Manager) upgrade(ctx context.Context, s step) error {
-	act, pkg, err := m.prepare(ctx, s.req)
+	act, pkg, err := m.prepare(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -57,7 +59,7 @@ func (m *Manager) upgrade(ctx context.Context, s step) error {
 	req := s.req
 	upgrade := action.NewUpgrade(cfg)
 	upgrade.Namespace = req.Key.Namespace
-	upgrade.Labels = labelsFor(req.Owner, Digest(req.DeploymentID))
+	upgrade.Labels = labelsFor(req.Owner, Digest(req.Fingerprint))
 	// Helm reuses the old values if there are no new ones, unless told so.
 	upgrade.ResetValues = true
 	upgrade.Timeout, upgrade.Wait, upgrade.WaitForJobs = req.Helm.timeout(), req.Helm.Timeout > 0, req.Helm.WaitForJobs
@@ -71,8 +73,9 @@ func (m *Manager) upgrade(ctx context.Context, s step) error {
 	return m.explain(ctx, client.clean(err), fmt.Sprintf("upgrading release %s", req.Key))
 }
 
-// prepare makes the namespace and loads the package.
-func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, error) {
+// prepare loads the package, and makes the namespace and what is to be in it first.
+func (m *Manager) prepare(ctx context.Context, s step) (*actor, Package, error) {
+	req := s.req
 	act, err := m.handler(req.ServiceAccount)
 	if err != nil {
 		return nil, Package{}, err
@@ -82,6 +85,13 @@ func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, e
 		return nil, Package{}, err
 	}
 	if err := (namespaces{look: m.self.client, write: act.client}).ensure(ctx, req.Key.Namespace, req.Namespace); err != nil {
+		return nil, Package{}, err
+	}
+	s.outcome.Copied, err = m.Provide(ctx, Provision{
+		Terms:          copies.Terms{Namespace: req.Key.Namespace, Owner: req.Owner.copies(), Take: req.Helm.TakeOwnership},
+		ServiceAccount: req.ServiceAccount, Copies: pkg.Copies,
+	})
+	if err != nil {
 		return nil, Package{}, err
 	}
 	return act, pkg, nil
@@ -162,7 +172,7 @@ func recordName(release string, revision int) string {
 // wanted one have in common belong to the latter, before it is installed:
 // there is no moment at which one of them could be deleted.
 func (m *Manager) handOver(ctx context.Context, s step) error {
-	act, pkg, err := m.prepare(ctx, s.req)
+	act, pkg, err := m.prepare(ctx, s)
 	if err != nil {
 		return err
 	}

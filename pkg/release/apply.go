@@ -9,6 +9,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/postrender"
+
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
 )
 
 // maxSteps is how many actions one Apply takes at most. The longest way there
@@ -27,6 +29,8 @@ type Package struct {
 	Chart        *chart.Chart
 	Values       map[string]any
 	PostRenderer postrender.PostRenderer
+	// Copies are to be in the namespace of the release before anything else of it.
+	Copies []copies.Copy
 }
 
 // Request asks for a release.
@@ -35,8 +39,8 @@ type Request struct {
 	Key Key
 	// Owner is the deployment it is wanted for.
 	Owner Owner
-	// DeploymentID identifies what the release is to be made from.
-	DeploymentID string
+	// Fingerprint identifies what the release is to be made from: see names.Fingerprint.
+	Fingerprint string
 	// Load returns what the release is to be made from. It is called only if the release has to be made, and then once
 	// for each action.
 	Load func(context.Context) (Package, error)
@@ -94,6 +98,8 @@ type Outcome struct {
 	Release *Release
 	// Taken are the actions that were needed, in order.
 	Taken []Action
+	// Copied are the copies that were provided, with the resourceVersion that they had then.
+	Copied map[CopyKey]string
 	// Remaining are objects of earlier releases of the deployment that are being deleted and still there. Apply is to
 	// be called again when they have gone.
 	Remaining []Remaining
@@ -122,7 +128,7 @@ func (m *Manager) Apply(ctx context.Context, req Request) (*Outcome, error) {
 			return nil, err
 		}
 		state := Assess(Situation{
-			Owner: req.Owner, Digest: Digest(req.DeploymentID), TakeOwnership: req.Helm.TakeOwnership,
+			Owner: req.Owner, Digest: Digest(req.Fingerprint), TakeOwnership: req.Helm.TakeOwnership,
 			Latest: latest, Deployed: found.deployed(), Elsewhere: len(req.Elsewhere) > 0,
 		})
 		if state.Action() == ActionNone || len(outcome.Remaining) > 0 {

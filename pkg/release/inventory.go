@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,7 +24,13 @@ const byDeployment = "deployment"
 // Inventory knows the releases that the agent made, from one watch of the
 // metadata of their records. Secrets of others are not listed, and the content
 // of none is read. It can lag behind: Apply and Remove look again.
-type Inventory struct{ informer cache.SharedIndexInformer }
+type Inventory struct {
+	informer cache.SharedIndexInformer
+	copies   *CopyInventory
+}
+
+// Copies returns what is known of the copies that the agent made. It is kept up to date with the inventory.
+func (i *Inventory) Copies() *CopyInventory { return i.copies }
 
 // NewInventory returns the manager's inventory, which is empty until Run.
 func (m *Manager) NewInventory() (*Inventory, error) {
@@ -47,7 +54,11 @@ func (m *Manager) NewInventory() (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making inventory of releases: %w", err)
 	}
-	return &Inventory{informer: informer}, nil
+	copied, err := m.newCopyInventory()
+	if err != nil {
+		return nil, err
+	}
+	return &Inventory{informer, copied}, nil
 }
 
 // wishOf returns those of the annotations that a Record holds.
@@ -82,12 +93,23 @@ func (i *Inventory) OnChange(f func(Record)) error {
 }
 
 // Run keeps the inventory up to date until ctx ends.
-func (i *Inventory) Run(ctx context.Context) { i.informer.RunWithContext(ctx) }
+func (i *Inventory) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { i.informer.RunWithContext(ctx) })
+	for _, informer := range i.copies.informers {
+		running.Go(func() { informer.RunWithContext(ctx) })
+	}
+	running.Wait()
+}
 
 // WaitForSync returns when the inventory is complete, or false when ctx ends
 // before.
 func (i *Inventory) WaitForSync(ctx context.Context) bool {
-	return cache.WaitForCacheSync(ctx.Done(), i.informer.HasSynced)
+	synced := []cache.InformerSynced{i.informer.HasSynced}
+	for _, informer := range i.copies.informers {
+		synced = append(synced, informer.HasSynced)
+	}
+	return cache.WaitForCacheSync(ctx.Done(), synced...)
 }
 
 // Of returns the newest record of every release of a deployment.

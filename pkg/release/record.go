@@ -60,7 +60,7 @@ type Record struct {
 	Hub string
 	// Agent is the namespace of the agent that made the revision.
 	Agent string
-	// Digest is the label form of the deploymentID that the revision was made from.
+	// Digest is the label form of what the revision was made from: see names.Fingerprint.
 	Digest string
 	// Wish is what a person said is to become of the release should nothing claim it: see names.AnnotationUnclaimed.
 	Wish string
@@ -134,8 +134,8 @@ func labelsFor(owner Owner, digest string) map[string]string {
 // or shortened with a hash.
 func DeploymentLabel(deployment string) string { return names.SafeConcat(deployment) }
 
-// Digest returns a deploymentID as a label value.
-func Digest(deploymentID string) string {
-	sum := sha256.Sum256([]byte(deploymentID))
+// Digest returns what a release is made from, names.Fingerprint, as a label value.
+func Digest(fingerprint string) string {
+	sum := sha256.Sum256([]byte(fingerprint))
 	return hex.EncodeToString(sum[:16])
 }

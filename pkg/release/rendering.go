@@ -76,7 +76,7 @@ func (r *renderings) end(what rendered) {
 func (m *Manager) render(
 	client *kubeClient, req *Request, chart *chart.Chart, action func() (*helmrelease.Release, error),
 ) (*helmrelease.Release, error) {
-	what := rendered{req.Key, req.DeploymentID}
+	what := rendered{req.Key, req.Fingerprint}
 	if before := m.renderings.of(what); before != nil {
 		return nil, fmt.Errorf("the templates of the chart have been executing for %s and are not done: change what they loop over",
 			m.clock.Since(before.since).Round(time.Second))

@@ -57,7 +57,7 @@ type result struct {
 func (s *studio) begin(deploymentID string, chart *chart.Chart) (template chan string, outcome chan result) {
 	client := &kubeClient{rendered: make(chan struct{}), waiting: func(wait func()) { s.slot++; wait() }}
 	template, outcome = make(chan string), make(chan result, 1)
-	req := &Request{Key: Key{Namespace: "web", Name: "app"}, DeploymentID: deploymentID}
+	req := &Request{Key: Key{Namespace: "web", Name: "app"}, Fingerprint: deploymentID}
 	go func() {
 		release, err := s.m.render(client, req, chart, func() (*helmrelease.Release, error) {
 			if err := client.goOn(<-template); err != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // verdict is what is decided about a target.
@@ -70,7 +71,7 @@ func (p *planner) judge(f *finding, a *allowance) verdict {
 		return p.install(f, a)
 	case f.paused:
 		return p.stage(t)
-	case t.Existing.Spec.DeploymentID != t.DeploymentID:
+	case outdated(t):
 		return p.change(f, a)
 	case differs(p.Bundle, t):
 		return verdict{action: update, reason: ReasonSettings}
@@ -106,6 +107,16 @@ func (p *planner) change(f *finding, a *allowance) verdict {
 	return verdict{action: update, reason: ReasonChanged}
 }
 
+// outdated says whether the target's deployment runs something else than it should, or with other copies.
+func outdated(t *Target) bool {
+	return t.Existing.Spec.DeploymentID != t.DeploymentID || copied(t.Existing) != t.Copies
+}
+
+// copied returns the digest of what a deployment has copied to its cluster.
+func copied(bd *fleet.BundleDeployment) string {
+	return bd.Annotations[names.AnnotationDownstreamResources]
+}
+
 // stage decides about a deployment that is paused: it may be told what comes
 // next, whosever turn it is.
 func (p *planner) stage(t *Target) verdict {
@@ -114,9 +125,9 @@ func (p *planner) stage(t *Target) verdict {
 		return verdict{action: update, reason: ReasonStaged}
 	case differs(p.Bundle, t):
 		return verdict{action: update, reason: ReasonSettings}
-	case t.Existing.Spec.DeploymentID != t.DeploymentID && p.Bundle.Spec.Paused:
+	case outdated(t) && p.Bundle.Spec.Paused:
 		return verdict{hold, ReasonPaused, "what is new is staged, and the bundle is paused"}
-	case t.Existing.Spec.DeploymentID != t.DeploymentID:
+	case outdated(t):
 		return verdict{hold, ReasonPaused, "what is new is staged, and the cluster is paused"}
 	}
 	return verdict{}

@@ -33,18 +33,62 @@ func desired(b *fleet.Bundle, t *Target) *fleet.BundleDeployment {
 	if !spec.Paused {
 		spec.Options, spec.DeploymentID = t.Options, t.DeploymentID
 		spec.ValuesHash = t.ValuesHash
+		setCopies(bd, t.Copies)
 	}
 	spec.DependsOn = b.Spec.DependsOn
 	spec.CorrectDrift = t.Options.CorrectDrift
 	return bd
 }
 
-// ValuesSecret returns the Secret with the values that belong to a deployment:
-// those of what is staged and, unless the deployment is paused, of what runs.
-func ValuesSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, values []byte) *corev1.Secret {
-	data := map[string][]byte{names.KeyStagedValues: values}
+// setCopies has the deployment copy something else than it did.
+func setCopies(bd *fleet.BundleDeployment, digest string) {
+	if copied(bd) == digest {
+		return
+	}
+	bd.Spec.DownstreamResourcesGeneration++
+	// The map may be shared with what is in a cache.
+	bd.Annotations = maps.Clone(bd.Annotations)
+	if digest == "" {
+		delete(bd.Annotations, names.AnnotationDownstreamResources)
+		return
+	}
+	if bd.Annotations == nil {
+		bd.Annotations = map[string]string{}
+	}
+	bd.Annotations[names.AnnotationDownstreamResources] = digest
+}
+
+// Inputs are what a deployment needs and does not say itself: they stand in its Secret.
+type Inputs struct {
+	// Values are the helm values, as JSON.
+	Values []byte
+	// Copies are what it has copied to its cluster, and CopiesDigest is their digest.
+	Copies       []byte
+	CopiesDigest string
+}
+
+// Empty says whether the deployment needs no Secret.
+func (in Inputs) Empty() bool { return len(in.Values) == 0 && len(in.Copies) == 0 }
+
+// InputsSecret returns the Secret that belongs to a deployment: the values of what is staged and of what runs, and the
+// copies. before is what the Secret holds now, if it is there: while a deployment is paused, what runs keeps its own.
+func InputsSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, in Inputs, before map[string][]byte) *corev1.Secret {
+	data := map[string][]byte{}
+	put := func(key string, value []byte) {
+		if len(value) > 0 {
+			data[key] = value
+		}
+	}
+	put(names.KeyStagedValues, in.Values)
 	if bd.Spec.DeploymentID == bd.Spec.StagedDeploymentID {
-		data[names.KeyValues] = values
+		put(names.KeyValues, in.Values)
+	} else {
+		put(names.KeyValues, before[names.KeyValues])
+	}
+	if copied(bd) == in.CopiesDigest {
+		put(names.KeyDownstreamResources, in.Copies)
+	} else {
+		put(names.KeyDownstreamResources, before[names.KeyDownstreamResources])
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{

@@ -42,7 +42,7 @@ func FuzzNext(f *testing.F) {
 		for i, state := range states[:min(len(states), 64)] {
 			w.Targets = append(w.Targets, inState(b, i, state))
 		}
-		before, plan := copied(w), Next(w)
+		before, plan := copyOf(w), Next(w)
 		if digest(Next(w)) != digest(plan) || !same(&before, &w) {
 			t.Fatal("a plan does not follow from its world alone")
 		}

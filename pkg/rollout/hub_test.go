@@ -21,6 +21,8 @@ type hub struct {
 	bundle  *fleet.Bundle
 	version int
 	force   int64
+	// sources is the version of what clusters have copied; those with options of their own have one more copy.
+	sources int
 	nodes   map[string]*node
 	uids    int
 }
@@ -116,6 +118,9 @@ func (h *hub) target(n *node) Target {
 	}
 	t.DeploymentID = h.wanted(n)
 	t.ValuesHash = "values of " + t.DeploymentID
+	if h.sources > 0 {
+		t.Copies = fmt.Sprintf("sources %d %t", h.sources, n.custom)
+	}
 	t.Options = fleet.BundleDeploymentOptions{
 		DefaultNamespace: "web", ForceSyncGeneration: h.force, Helm: &fleet.HelmOptions{Chart: t.DeploymentID},
 		CorrectDrift: h.bundle.Spec.CorrectDrift,
@@ -185,7 +190,7 @@ func (n *node) act() bool {
 		n.deployment = nil
 		return true
 	}
-	if doing := fmt.Sprint(bd.UID, bd.Spec.DeploymentID, bd.Spec.Paused, len(bd.Finalizers)); n.doing != doing {
+	if doing := fmt.Sprint(bd.UID, bd.Spec.DeploymentID, bd.Spec.DownstreamResourcesGeneration, bd.Spec.Paused, len(bd.Finalizers)); n.doing != doing {
 		n.doing, n.steps = doing, 0
 	}
 	n.steps++
@@ -204,7 +209,7 @@ func (n *node) report() *fleet.BundleDeploymentStatus {
 		status.Conditions = []fleet.Condition{{Type: fleet.ConditionDeployed, Status: s}}
 	}
 	if spec.Paused || spec.DeploymentID == "" || len(n.deployment.Finalizers) == 0 || (n.steps == 1 && n.mood != lying) {
-		if status.AppliedDeploymentID != spec.DeploymentID || len(status.Conditions) == 0 {
+		if status.AppliedDeploymentID != spec.DeploymentID || status.DownstreamResourcesGeneration != spec.DownstreamResourcesGeneration || len(status.Conditions) == 0 {
 			deployed(metav1.ConditionUnknown)
 		}
 		return status
@@ -212,6 +217,7 @@ func (n *node) report() *fleet.BundleDeploymentStatus {
 	applied := func(ready bool) {
 		deployed(metav1.ConditionTrue)
 		status.AppliedDeploymentID, status.Ready = spec.DeploymentID, ready
+		status.DownstreamResourcesGeneration = spec.DownstreamResourcesGeneration
 	}
 	switch n.mood {
 	case good:

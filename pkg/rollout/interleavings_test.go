@@ -169,7 +169,7 @@ func (s *simulation) event() {
 		do     func(*node)
 	}{
 		{40, s.agentActs}, {20, s.cacheDelivers}, {10, s.collects},
-		{4, s.newVersion}, {1, s.oldVersion}, {1, s.forceSync}, {2, s.newStrategy},
+		{4, s.newVersion}, {1, s.oldVersion}, {1, s.forceSync}, {2, s.sourceChanges}, {2, s.newStrategy},
 		{3, s.pauseBundle}, {3, s.pauseCluster}, {5, s.agentLeavesOrReturns}, {3, s.agentArrives},
 		{8, s.moodChanges}, {3, func(*node) { s.addCluster() }}, {3, s.targetsChange}, {3, s.relabelled},
 		{2, s.optionsBreakOrHeal}, {1, s.tampered}, {1, s.clusterLeaves}, {2, s.bundleRelabelled}, {3, s.workloadBreaks},
@@ -211,6 +211,12 @@ func (s *simulation) oldVersion(*node) {
 func (s *simulation) forceSync(*node) {
 	s.force++
 	s.tell("force sync %d", s.force)
+}
+
+// sourceChanges: what clusters have copied changes, or is what it was before.
+func (s *simulation) sourceChanges(*node) {
+	s.sources = max(s.sources+pick(s, -1, 1, 1, 1), 0)
+	s.tell("sources %d", s.sources)
 }
 
 func (s *simulation) newStrategy(*node) {
@@ -305,7 +311,7 @@ func (s *simulation) tampered(n *node) {
 	if n.deployment == nil || n.deployment.DeletionTimestamp != nil {
 		return
 	}
-	how := s.IntN(8)
+	how := s.IntN(9)
 	n.change(func(bd *fleet.BundleDeployment) {
 		switch how {
 		case 0:
@@ -324,6 +330,8 @@ func (s *simulation) tampered(n *node) {
 			bd.Spec.ValuesHash = "mine"
 		case 7:
 			delete(bd.Labels, "fleet.cattle.io/cluster")
+		case 8:
+			bd.Annotations = nil
 		}
 	})
 	n.deliver()
@@ -375,7 +383,7 @@ func (s *simulation) inspect(w World, p Plan) error {
 		return err
 	}
 	if s.chance(4) {
-		before := copied(w)
+		before := copyOf(w)
 		again := Next(w)
 		if digest(again) != digest(p) {
 			return fmt.Errorf("the same world gives another plan:\n%s", digest(again))
@@ -397,7 +405,7 @@ func (s *simulation) inspect(w World, p Plan) error {
 	return nil
 }
 
-func copied(w World) World {
+func copyOf(w World) World {
 	c := World{Bundle: w.Bundle.DeepCopy(), Targets: slices.Clone(w.Targets)}
 	for i := range c.Targets {
 		t := &c.Targets[i]
@@ -496,7 +504,7 @@ func (s *simulation) arrived() error {
 		case bd.Spec.StagedDeploymentID != t.DeploymentID:
 			return fmt.Errorf("cluster %s is not even staged", n.cluster.Name)
 		case n.cluster.Spec.Paused:
-		case bd.Spec.DeploymentID != t.DeploymentID:
+		case bd.Spec.DeploymentID != t.DeploymentID, copiesOf(bd) != t.Copies:
 			return fmt.Errorf("cluster %s was never moved", n.cluster.Name)
 		case n.announced() && !n.offline && !runs(bd):
 			return fmt.Errorf("cluster %s does not run what it should", n.cluster.Name)
@@ -516,6 +524,7 @@ func (s *simulation) asWanted(n *node, t Target) error {
 	want := fleet.BundleDeploymentSpec{
 		StagedDeploymentID: t.DeploymentID, StagedOptions: t.Options, DeploymentID: t.DeploymentID, Options: t.Options,
 		ValuesHash: t.ValuesHash, DependsOn: b.Spec.DependsOn, CorrectDrift: b.Spec.CorrectDrift,
+		DownstreamResourcesGeneration: have.Spec.DownstreamResourcesGeneration,
 	}
 	if !reflect.DeepEqual(have.Spec, want) {
 		return fmt.Errorf("cluster %s: the deployment is %+v, not %+v", n.cluster.Name, have.Spec, want)

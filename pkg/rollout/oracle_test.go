@@ -73,7 +73,16 @@ func isThere(t Target) bool {
 func isMine(t Target) bool { return t.Existing != nil && t.Existing.DeletionTimestamp == nil }
 
 func runs(bd *fleet.BundleDeployment) bool {
-	return bd.Spec.DeploymentID != "" && bd.Spec.DeploymentID == bd.Status.AppliedDeploymentID && bd.Status.Ready
+	return bd.Spec.DeploymentID != "" && bd.Spec.DeploymentID == bd.Status.AppliedDeploymentID && bd.Status.Ready &&
+		bd.Spec.DownstreamResourcesGeneration == bd.Status.DownstreamResourcesGeneration
+}
+
+// copiesOf is the digest of what a deployment has copied.
+func copiesOf(bd *fleet.BundleDeployment) string {
+	if bd == nil {
+		return ""
+	}
+	return bd.Annotations["flotilla-gitops.github.io/downstream-resources"]
 }
 
 func isUnavailable(t Target) bool {
@@ -87,7 +96,7 @@ func isUnfinished(w World, t Target) bool {
 		return false
 	}
 	return !isMine(t) || t.Problem != "" || !runs(t.Existing) ||
-		t.Existing.Spec.DeploymentID != t.DeploymentID || t.Existing.Spec.StagedDeploymentID != t.DeploymentID
+		t.Existing.Spec.DeploymentID != t.DeploymentID || t.Existing.Spec.StagedDeploymentID != t.DeploymentID || copiesOf(t.Existing) != t.Copies
 }
 
 func number(of int, value *intstr.IntOrString, otherwise int) int {
@@ -230,7 +239,11 @@ func noEmptyWrites(p Plan) error {
 		if !reflect.DeepEqual(before.Status, after.Status) || before.UID != after.UID || before.ResourceVersion != after.ResourceVersion {
 			return fmt.Errorf("writing %s changes what is not ours", s.Target.Cluster.Name)
 		}
-		if s.Target.DeploymentID == before.Spec.DeploymentID && s.Reason == ReasonChanged {
+		if copied := copiesOf(before) != copiesOf(after); copied != (before.Spec.DownstreamResourcesGeneration+1 == after.Spec.DownstreamResourcesGeneration) {
+			return fmt.Errorf("writing %s raises the generation of copies from %d to %d, for copies that differ: %v",
+				s.Target.Cluster.Name, before.Spec.DownstreamResourcesGeneration, after.Spec.DownstreamResourcesGeneration, copied)
+		}
+		if s.Target.DeploymentID == before.Spec.DeploymentID && copiesOf(before) == s.Target.Copies && s.Reason == ReasonChanged {
 			return fmt.Errorf("writing %s says Changed and deploys nothing else", s.Target.Cluster.Name)
 		}
 	}
@@ -249,7 +262,7 @@ func pausedMovesNothing(w World, p Plan) error {
 			before = s.Target.Existing.Spec
 		}
 		after := s.Deployment.Spec
-		if !after.Paused || before.DeploymentID != after.DeploymentID || before.ValuesHash != after.ValuesHash || !reflect.DeepEqual(before.Options, after.Options) {
+		if !after.Paused || before.DeploymentID != after.DeploymentID || before.ValuesHash != after.ValuesHash || !reflect.DeepEqual(before.Options, after.Options) || copiesOf(s.Target.Existing) != copiesOf(s.Deployment) {
 			return fmt.Errorf("paused cluster %s is moved", s.Target.Cluster.Name)
 		}
 	}
@@ -325,7 +338,7 @@ func moves(s Step) bool {
 	if s.Target.Existing == nil {
 		return s.Deployment.Spec.DeploymentID != ""
 	}
-	return s.Target.Existing.Spec.DeploymentID != s.Deployment.Spec.DeploymentID
+	return s.Target.Existing.Spec.DeploymentID != s.Deployment.Spec.DeploymentID || copiesOf(s.Target.Existing) != copiesOf(s.Deployment)
 }
 
 func ringOf(rings []*ring, target int) int {
@@ -408,7 +421,7 @@ func newcomers(w World, p Plan) error {
 func settledIsSettled(w World, p Plan) error {
 	for _, i := range p.Settled {
 		t := w.Targets[i]
-		right := isMine(t) && t.Existing.Spec.DeploymentID == t.DeploymentID && t.Existing.Spec.StagedDeploymentID == t.DeploymentID
+		right := isMine(t) && t.Existing.Spec.DeploymentID == t.DeploymentID && t.Existing.Spec.StagedDeploymentID == t.DeploymentID && copiesOf(t.Existing) == t.Copies
 		agentless := t.Cluster.Status.Agent.LastSeen.IsZero()
 		if !right || (!agentless && !runs(t.Existing)) {
 			return fmt.Errorf("cluster %s is not settled", t.Cluster.Name)
@@ -458,8 +471,9 @@ func (o *oracle) wrote(s Step) error {
 	name := s.Target.Cluster.Name
 	h := o.history[name]
 	uid := string(s.Deployment.UID)
-	if h == nil || h.wanted != s.Target.DeploymentID || h.uid != uid {
-		h = &history{wanted: s.Target.DeploymentID, uid: uid}
+	wanted := s.Target.DeploymentID + " " + s.Target.Copies
+	if h == nil || h.wanted != wanted || h.uid != uid {
+		h = &history{wanted: wanted, uid: uid}
 		o.history[name] = h
 	}
 	switch {
@@ -484,7 +498,7 @@ func digest(p Plan) string {
 		for _, s := range steps {
 			fmt.Fprintf(&b, "%d %s %s", s.Index, s.Reason, s.Message)
 			if s.Deployment != nil {
-				fmt.Fprintf(&b, " %s %s %s %v %v", s.Deployment.Spec.StagedDeploymentID, s.Deployment.Spec.DeploymentID, s.Deployment.Spec.ValuesHash, s.Deployment.Spec.Paused, s.Deployment.Finalizers)
+				fmt.Fprintf(&b, " %s %s %s %s %v %v", copiesOf(s.Deployment), s.Deployment.Spec.StagedDeploymentID, s.Deployment.Spec.DeploymentID, s.Deployment.Spec.ValuesHash, s.Deployment.Spec.Paused, s.Deployment.Finalizers)
 			}
 			b.WriteByte('\n')
 		}

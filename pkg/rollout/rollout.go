@@ -21,6 +21,8 @@ type Target struct {
 	DeploymentID string
 	// ValuesHash names the values that belong to DeploymentID; empty if none.
 	ValuesHash string
+	// Copies is the digest of what the deployment has copied to the cluster; empty if nothing.
+	Copies string
 	// Problem is why the options could not be computed for this cluster; its
 	// deployment then stays as it is.
 	Problem string

@@ -196,6 +196,26 @@ func TestNext(t *testing.T) {
 			want:    []string{"hold one: Paused", "update two: Changed"},
 		},
 		{
+			name: "other copies are a change like any other", bundle: web(),
+			targets: []Target{target(cluster("one"), deployed(web()), func(t *Target) { t.Copies = "c1" })},
+			want:    []string{"update one: Changed"},
+		},
+		{
+			name: "the same copies are not", bundle: web(),
+			targets: []Target{target(cluster("one"), func(t *Target) { t.Copies = "c1" }, deployed(web()))},
+			want:    []string{"unchanged 1"},
+		},
+		{
+			name: "other copies wait while paused", bundle: web(pausedBundle),
+			targets: []Target{target(cluster("one"), deployed(web()), written(web(pausedBundle)), func(t *Target) { t.Copies = "c1" })},
+			want:    []string{"hold one: Paused"},
+		},
+		{
+			name: "no copies any more is a change", bundle: web(),
+			targets: []Target{target(cluster("one"), func(t *Target) { t.Copies = "c1" }, deployed(web()), func(t *Target) { t.Copies = "" })},
+			want:    []string{"update one: Changed"},
+		},
+		{
 			name: "an agent that announces itself gets a finalizer to confirm", bundle: web(),
 			targets: []Target{target(cluster("one"), deployed(web()), func(t *Target) { t.Cluster = cluster("one", announced) })},
 			want:    []string{"update one: Settings"},
@@ -280,5 +300,48 @@ func TestNextKeepsTheAgentsStatus(t *testing.T) {
 		func(t *Target) { t.DeploymentID = "s-2:a" })}})
 	if got := plan.Update[0].Deployment.Status.AppliedDeploymentID; got != "s-1:a" {
 		t.Errorf("applied ID became %q", got)
+	}
+}
+
+func TestCopiesAreCounted(t *testing.T) {
+	at := target(cluster("one"))
+	for i, copies := range []string{"", "c1", "c1", "c2", "", "c2"} {
+		at.Copies = copies
+		at.Existing = desired(web(), &at)
+		if want := []int64{0, 1, 1, 2, 3, 4}[i]; at.Existing.Spec.DownstreamResourcesGeneration != want || copiesOf(at.Existing) != copies {
+			t.Errorf("%d: generation %d with %q, want %d with %q", i, at.Existing.Spec.DownstreamResourcesGeneration, copiesOf(at.Existing), want, copies)
+		}
+	}
+	paused := at
+	paused.Copies = "c3"
+	if bd := desired(web(pausedBundle), &paused); bd.Spec.DownstreamResourcesGeneration != 4 || copiesOf(bd) != "c2" {
+		t.Errorf("while paused: generation %d with %q", bd.Spec.DownstreamResourcesGeneration, copiesOf(bd))
+	}
+}
+
+func TestInputsSecret(t *testing.T) {
+	at := target(cluster("one"), func(t *Target) { t.Copies = "c1" })
+	running := desired(web(), &at)
+	in := Inputs{Values: []byte("v1"), Copies: []byte("copies 1"), CopiesDigest: "c1"}
+	next := Inputs{Values: []byte("v2"), Copies: []byte("copies 2"), CopiesDigest: "c2"}
+	before := InputsSecret(web(), running, in, nil).Data
+	staged := at
+	staged.Existing, staged.DeploymentID, staged.Copies = running, "s-2:a", "c2"
+	waiting := desired(web(pausedBundle), &staged)
+	for name, tt := range map[string]struct {
+		bd     *fleet.BundleDeployment
+		in     Inputs
+		before map[string][]byte
+		want   string
+	}{
+		"what runs":                     {running, in, nil, "map[downstreamResources:copies 1 stagedValues:v1 values:v1]"},
+		"values alone":                  {desired(web(), &Target{Cluster: at.Cluster}), Inputs{Values: []byte("v1")}, nil, "map[stagedValues:v1 values:v1]"},
+		"nothing any more":              {desired(web(), &Target{Cluster: at.Cluster}), Inputs{}, before, "map[]"},
+		"paused: what runs stays":       {waiting, next, before, "map[downstreamResources:copies 1 stagedValues:v2 values:v1]"},
+		"paused: what runs is restored": {desired(web(pausedBundle), &Target{Cluster: at.Cluster, Existing: running, DeploymentID: "s-1:a", Copies: "c1"}), in, nil, "map[downstreamResources:copies 1 stagedValues:v1 values:v1]"},
+	} {
+		if got := fmt.Sprintf("%s", InputsSecret(web(), tt.bd, tt.in, tt.before).Data); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
 	}
 }

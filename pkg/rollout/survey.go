@@ -118,13 +118,13 @@ func owns(b *fleet.Bundle, bd *fleet.BundleDeployment) bool {
 // Available says whether the agent reports that what the deployment asks for
 // is applied and ready.
 func Available(bd *fleet.BundleDeployment) bool {
-	return bd.Spec.DeploymentID != "" && bd.Status.AppliedDeploymentID == bd.Spec.DeploymentID && bd.Status.Ready
+	return bd.Spec.DeploymentID != "" && bd.Applied() && bd.Status.Ready
 }
 
 // upToDate says whether the target's deployment is available and what is
 // available is what the target should run.
 func upToDate(bd *fleet.BundleDeployment, t *Target) bool {
-	return Available(bd) && bd.Spec.DeploymentID == t.DeploymentID && bd.Spec.StagedDeploymentID == t.DeploymentID
+	return Available(bd) && bd.Spec.DeploymentID == t.DeploymentID && bd.Spec.StagedDeploymentID == t.DeploymentID && copied(bd) == t.Copies
 }
 
 // acknowledged says whether an agent has ever reported on the deployment.

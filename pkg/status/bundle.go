@@ -8,15 +8,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // Target is a cluster that a bundle should be deployed to.
 type Target struct {
 	// Cluster is "namespace/name".
 	Cluster string
-	// DeploymentID is what its deployment should run next; empty if that is not
-	// known. Until the deployment says so, it is not up to date.
-	DeploymentID string
+	// Fingerprint is what its deployment should run next (names.Fingerprint); empty if
+	// that is not known. Until the deployment says so, it is not up to date.
+	Fingerprint string
 	// Partition is the index of its partition in the roll-out; negative if it
 	// is in none.
 	Partition int
@@ -167,20 +168,24 @@ func (p placed) state() fleet.BundleState {
 // behind says that something newer is on its way to the deployment, whatever
 // it says of what it runs now.
 func (p placed) behind() bool {
-	return p.target.DeploymentID != "" && p.bd.Spec.StagedDeploymentID != p.target.DeploymentID
+	return p.target.Fingerprint != "" && fingerprint(p.bd, p.bd.Spec.StagedDeploymentID) != p.target.Fingerprint
 }
 
 // waits says that the deployment runs something older because the roll-out has
 // not come to it yet.
 func (p placed) waits() bool {
-	return p.target.Waits && p.target.DeploymentID != "" && p.bd.Spec.DeploymentID != p.target.DeploymentID
+	return p.target.Waits && p.target.Fingerprint != "" && fingerprint(p.bd, p.bd.Spec.DeploymentID) != p.target.Fingerprint
+}
+
+func fingerprint(bd *fleet.BundleDeployment, deploymentID string) string {
+	return names.Fingerprint(deploymentID, bd.Annotations[names.AnnotationDownstreamResources])
 }
 
 // unavailable says whether the deployment of a target does not work, as far as
 // is known.
 func (p placed) unavailable() bool {
 	return p.targeted && p.bd != nil && p.since == "" &&
-		(!p.bd.Status.Ready || p.bd.Status.AppliedDeploymentID != p.bd.Spec.DeploymentID)
+		(!p.bd.Status.Ready || !p.bd.Applied())
 }
 
 func (p placed) item(cluster string) item {

@@ -77,7 +77,7 @@ func (r *BundleRollup) DeploymentGone(bd *fleet.BundleDeployment) bool {
 // show.
 func (r *BundleRollup) Target(t Target) bool {
 	p := r.cluster(t.Cluster)
-	p.wanted, p.held = unique.Make(t.DeploymentID), nil
+	p.wanted, p.held = unique.Make(t.Fingerprint), nil
 	if t.Held != "" || t.Reason != "" || t.Invalid || t.Waits {
 		p.held = &hold{message: t.Held, reason: t.Reason, invalid: t.Invalid, waits: t.Waits}
 	}
@@ -159,7 +159,7 @@ func (r *BundleRollup) cluster(cluster string) *bundleCluster {
 func (p *bundleCluster) target() Target {
 	t := Target{Cluster: p.cluster, Partition: int(p.partition)}
 	if p.wanted != (unique.Handle[string]{}) {
-		t.DeploymentID = p.wanted.Value()
+		t.Fingerprint = p.wanted.Value()
 	}
 	if h := p.held; h != nil {
 		t.Held, t.Reason, t.Invalid, t.Waits = h.message, h.reason, h.invalid, h.waits

@@ -219,12 +219,12 @@ func TestForBundleCountsWhatIsNotWrittenYetAsWaiting(t *testing.T) {
 	bd := deployment("web", "a", fleet.Ready)
 	facts := status.BundleFacts{
 		Bundle: bundleNamed("web"), Known: true, Generation: 2, Deployments: []*fleet.BundleDeployment{bd}, Now: at(1),
-		Targets: []status.Target{{Cluster: "fleet-default/a", DeploymentID: bd.Spec.StagedDeploymentID}},
+		Targets: []status.Target{{Cluster: "fleet-default/a", Fingerprint: bd.Spec.StagedDeploymentID}},
 	}
 	if got := status.ForBundle(facts).Display.ReadyClusters; got != "1/1" {
 		t.Errorf("a deployment that runs what it should counts as %s", got)
 	}
-	facts.Targets[0].DeploymentID = "s-newer:x"
+	facts.Targets[0].Fingerprint = "s-newer:x"
 	if got := status.ForBundle(facts); got.Display.ReadyClusters != "0/1" || got.Summary.WaitApplied != 1 {
 		t.Errorf("a deployment that is still to be written counts as %s, %+v", got.Display.ReadyClusters, got.Summary)
 	}

@@ -77,7 +77,7 @@ func TestBundleOnOfflineClusters(t *testing.T) {
 		{
 			name:        "something newer on its way to an offline cluster sticks nobody",
 			deployments: []*fleet.BundleDeployment{deployment("web", "a", fleet.Ready), deployment("web", "b", fleet.WaitApplied)},
-			targets:     []status.Target{{Cluster: "fleet-default/a"}, {Cluster: "fleet-default/b", DeploymentID: "newer"}},
+			targets:     []status.Target{{Cluster: "fleet-default/a"}, {Cluster: "fleet-default/b", Fingerprint: "newer"}},
 			summary:     fleet.BundleSummary{Ready: 1, Unknown: 1, DesiredReady: 2},
 			conditions:  "Ready=Unknown ClustersOffline: Unknown(1) [Cluster fleet-default/b: offline since 2026-11-21T04:00:00Z]\n",
 		},
@@ -113,7 +113,7 @@ Stalled=True ErrApplied: ErrApplied(1) [Cluster fleet-default/b: no such label];
 
 func TestBundleThatTheRolloutHolds(t *testing.T) {
 	held := func(cluster string) status.Target {
-		return status.Target{Cluster: "fleet-default/" + cluster, DeploymentID: "newer", Held: "waits for canary", Reason: "Partition", Waits: true, Partition: 1}
+		return status.Target{Cluster: "fleet-default/" + cluster, Fingerprint: "newer", Held: "waits for canary", Reason: "Partition", Waits: true, Partition: 1}
 	}
 	staged := deployment("web", "paused", fleet.NotReady, func(bd *fleet.BundleDeployment) { bd.Spec.StagedDeploymentID = "newer" })
 	got := status.ForBundle(status.BundleFacts{
@@ -121,7 +121,7 @@ func TestBundleThatTheRolloutHolds(t *testing.T) {
 		Deployments: []*fleet.BundleDeployment{
 			deployment("web", "ready", fleet.Ready), deployment("web", "broken", fleet.ErrApplied), staged, deployment("web", "next", fleet.Ready),
 		},
-		Targets: []status.Target{held("ready"), held("broken"), held("paused"), held("new"), {Cluster: "fleet-default/next", DeploymentID: "newer"}},
+		Targets: []status.Target{held("ready"), held("broken"), held("paused"), held("new"), {Cluster: "fleet-default/next", Fingerprint: "newer"}},
 		Rollout: &status.Rollout{
 			Partitions:  []fleet.PartitionStatus{{Name: "canary", Count: 1, MaxUnavailable: 1}, {Name: "rest", Count: 4, Unavailable: 1}},
 			Unavailable: 1, MaxUnavailable: 2, UnavailablePartitions: 1, NewlyCreated: 3,

@@ -30,7 +30,7 @@ func BenchmarkBundleRollup(b *testing.B) {
 		rolled := status.NewBundleRollup(status.Offline{})
 		for _, bd := range ready {
 			rolled.Deployment(bd)
-			rolled.Target(status.Target{Cluster: workspace + "/" + bd.Labels[names.LabelCluster], DeploymentID: "id"})
+			rolled.Target(status.Target{Cluster: workspace + "/" + bd.Labels[names.LabelCluster], Fingerprint: "id"})
 		}
 		b.Run(fmt.Sprintf("event/%d", clusters), func(b *testing.B) {
 			b.ReportAllocs()
@@ -145,7 +145,7 @@ func BenchmarkMemory(b *testing.B) {
 			if rolledBundles[bd.Name] == nil {
 				rolledBundles[bd.Name] = status.NewBundleRollup(offline)
 			}
-			rolledBundles[bd.Name].Target(status.Target{Cluster: workspace + "/" + bd.Labels[names.LabelCluster], DeploymentID: "id"})
+			rolledBundles[bd.Name].Target(status.Target{Cluster: workspace + "/" + bd.Labels[names.LabelCluster], Fingerprint: "id"})
 			rolledBundles[bd.Name].Deployment(bd)
 		}
 		afterBundles := heapInUse()

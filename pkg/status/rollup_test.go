@@ -138,7 +138,7 @@ func TestBundleRollup(t *testing.T) {
 				tell.later("target "+cluster, func() { rolled.TargetGone(name) })
 				return
 			}
-			target := status.Target{Cluster: name, DeploymentID: pick(rng, "id", "newer", ""), Partition: rng.IntN(4) - 1}
+			target := status.Target{Cluster: name, Fingerprint: pick(rng, "id", "newer", ""), Partition: rng.IntN(4) - 1}
 			if rng.IntN(3) == 0 {
 				target.Held, target.Reason = "held", "Partition"
 				target.Invalid, target.Waits = rng.IntN(3) == 0, rng.IntN(2) == 0

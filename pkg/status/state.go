@@ -32,7 +32,7 @@ const (
 // counts: not what is asked for, not ready, not what is staged, modified.
 func DeploymentState(bd *fleet.BundleDeployment) fleet.BundleState {
 	switch {
-	case bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID || bd.Spec.DeploymentID == "":
+	case !bd.Applied() || bd.Spec.DeploymentID == "":
 		if c := Get(bd.Status.Conditions, fleet.ConditionDeployed); c != nil && c.Status == metav1.ConditionFalse {
 			return fleet.ErrApplied
 		}

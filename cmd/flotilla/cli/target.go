@@ -33,6 +33,7 @@ stands below a comment with the target that decides; where there is none, the co
 It is assumed that nothing is deployed yet and that every cluster's turn has come: roll-outs hold nothing back. With
 BundleNamespaceMappings and Namespaces among the objects in --clusters or --cluster-groups, bundles reach the clusters of other
 namespaces, too. The values of bundles that were read from a hub are in Secrets of their names: put these into the file of the bundles.
+What downstreamResources names is not looked for.
 
 The exit code is 0 if there is an answer for every bundle and cluster, 1 if something is in doubt or cannot be evaluated, and
 2 for any other error.`,

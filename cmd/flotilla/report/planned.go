@@ -7,6 +7,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
@@ -100,7 +101,7 @@ func (v *view) planned(b *fleet.Bundle) (items []PlannedDeployment, problem stri
 			continue
 		}
 		if data := values[step.Index]; data != nil {
-			item.Values = rollout.ValuesSecret(b, step.Deployment, data)
+			item.Values = rollout.InputsSecret(b, step.Deployment, rollout.Inputs{Values: data}, nil)
 		}
 	}
 	return items, own.Problem
@@ -127,6 +128,9 @@ func (v *view) target(b *fleet.Bundle, c *fleet.Cluster) (rollout.Target, []byte
 	d, err := bundle.For(bundle.Merge(b.Spec.BundleDeploymentOptions, customizations...), content.Name, c)
 	if err != nil {
 		t.Problem = err.Error()
+	}
+	if _, wrong := copies.Refs(d.Options.DownstreamResources); len(wrong) > 0 && err == nil {
+		t.Problem = wrong[0].Error()
 	}
 	t.Options, t.DeploymentID, t.ValuesHash = d.Options, d.ID, d.ValuesHash
 	return t, d.Values, nil

@@ -19,6 +19,10 @@ func (c *Controller) act(ctx context.Context, w World, d Decision) (result, erro
 		if made, err = c.deploy(ctx, w, d); err != nil {
 			return result{}, err
 		}
+	case StepCopy:
+		if made, err = c.copy(ctx, w, d); err != nil {
+			return result{}, err
+		}
 	case StepMonitor:
 		if made, err = c.current(ctx, w, d); err != nil {
 			return result{}, err
@@ -53,7 +57,7 @@ func (c *Controller) explain(w World, d Decision, made *result) {
 		made.silent = bd.DeletionTimestamp != nil
 	case bd.DeletionTimestamp != nil:
 		made.Removed = &Verdict{metav1.ConditionFalse, d.Reason, d.Message}
-	case bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID || bd.Spec.DeploymentID == "":
+	case !bd.Applied() || bd.Spec.DeploymentID == "":
 		made.Deployed = verdict
 	}
 }

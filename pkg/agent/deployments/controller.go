@@ -35,9 +35,10 @@ type Deps struct {
 	// Evidence is asked before every removal.
 	Evidence EvidenceReader
 
-	// Releases are those of the cluster, Inventory is what is known of them.
+	// Releases are those of the cluster, Inventory is what is known of them, and Copies what of what they have copied.
 	Releases  Releases
 	Inventory Inventory
+	Copies    CopyInventory
 	// Objects reads objects of the cluster; Watch makes the watches of them.
 	Objects dynamic.Interface
 	Watch   func(onEvent func(watchset.Event), onState func(owner string)) Watches
@@ -98,6 +99,8 @@ type Releases interface {
 	IsNamespaced(schema.GroupVersionKind) (namespaced, known bool)
 	Predict(context.Context, release.Question) (*release.Prediction, error)
 	Correct(context.Context, release.Correction) (*unstructured.Unstructured, error)
+	Provide(context.Context, release.Provision) (map[release.CopyKey]string, error)
+	Withdraw(context.Context, release.Withdrawal) error
 	ForgetKinds()
 }
 
@@ -106,6 +109,12 @@ type Inventory interface {
 	Of(deployment string) []release.Record
 	All() []release.Record
 	OnChange(func(release.Record)) error
+}
+
+// CopyInventory knows which copies there are.
+type CopyInventory interface {
+	Of(deployment string) []release.CopyKey
+	OnChange(func(release.CopyEvent)) error
 }
 
 // Watches watches objects of the cluster.
@@ -154,6 +163,9 @@ func New(deps Deps) (*Controller, error) {
 	c.watches = deps.Watch(c.objectChanged, c.watchChanged)
 	deps.Deployments.OnEvent(c.deploymentChanged)
 	if err := deps.Inventory.OnChange(c.releaseChanged); err != nil {
+		return nil, err
+	}
+	if err := deps.Copies.OnChange(c.copyChanged); err != nil {
 		return nil, err
 	}
 	return c, nil

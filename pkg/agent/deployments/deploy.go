@@ -36,10 +36,7 @@ type deployment struct {
 // deploy brings the release to what is asked for and says how that went. It
 // fails if the hub does not answer: then nothing was decided.
 func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, error) {
-	job := &deployment{
-		c: c, w: w, d: d, bd: w.Deployment, redactor: release.NewRedactor(nil),
-		log: c.log.WithFields(logrus.Fields{"deployment": w.Deployment.Name, "namespace": d.Wanted.Namespace}),
-	}
+	job := c.job(w, d)
 	if err := c.announce(ctx, w, d); err != nil {
 		return result{}, err
 	}
@@ -55,12 +52,18 @@ func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, e
 	case err != nil:
 		return c.failed(ctx, job, err)
 	}
+	if outcome.Copied != nil {
+		job.noteCopies(outcome.Copied)
+	}
 	c.memory.with(w.Deployment.Name, func(r *remembered) {
 		r.failed, r.blocked, r.lacking = nil, release.Key{}, false
 		if len(outcome.Remaining) == 0 {
 			r.looks = 0
 		}
 	})
+	if err := job.withdraw(ctx, w.spare(d)); err != nil {
+		return c.failed(ctx, job, err)
+	}
 	for _, action := range outcome.Taken {
 		c.deps.Metrics.action(action)
 	}
@@ -71,6 +74,13 @@ func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, e
 		made.recheck, err = c.lookLater(w.Deployment.Name, outcome.Remaining)
 	}
 	return made, err
+}
+
+func (c *Controller) job(w World, d Decision) *deployment {
+	return &deployment{
+		c: c, w: w, d: d, bd: w.Deployment, redactor: release.NewRedactor(nil),
+		log: c.log.WithFields(logrus.Fields{"deployment": w.Deployment.Name, "namespace": d.Wanted.Namespace}),
+	}
 }
 
 // announce says what is being done if it may take long. What was said about an
@@ -104,7 +114,7 @@ func (j *deployment) apply(ctx context.Context) (*release.Outcome, error) {
 		return nil, err
 	}
 	outcome, err := j.c.deps.Releases.Apply(ctx, release.Request{
-		Key: j.d.Wanted, Owner: j.w.Owner, DeploymentID: j.bd.Spec.DeploymentID, Elsewhere: j.d.Elsewhere,
+		Key: j.d.Wanted, Owner: j.w.Owner, Fingerprint: fingerprint(j.bd), Elsewhere: j.d.Elsewhere,
 		Load: j.load, ServiceAccount: j.as, Waiting: j.c.slots.without,
 		Namespace: namespaceOptions(&j.bd.Spec.Options), Helm: helmOptions(&j.bd.Spec.Options),
 	})
@@ -122,7 +132,11 @@ func (j *deployment) load(ctx context.Context) (release.Package, error) {
 	if err != nil {
 		return release.Package{}, err
 	}
-	options, err := j.options(ctx)
+	in, err := j.c.hubInputs(ctx, j.bd)
+	if err != nil {
+		return release.Package{}, err
+	}
+	options, err := j.options(ctx, in)
 	if err != nil {
 		return release.Package{}, err
 	}
@@ -143,21 +157,18 @@ func (j *deployment) load(ctx context.Context) (release.Package, error) {
 		return release.Package{}, fmt.Errorf("rendering: %w", err)
 	}
 	j.rendered = rendered
-	return release.Package{Chart: rendered.Chart, Values: rendered.Values, PostRenderer: rendered.PostRenderer}, nil
+	return release.Package{Chart: rendered.Chart, Values: rendered.Values, PostRenderer: rendered.PostRenderer, Copies: in.copies}, nil
 }
 
 // options returns the options of the deployment with all values in place.
-func (j *deployment) options(ctx context.Context) (fleet.BundleDeploymentOptions, error) {
+func (j *deployment) options(ctx context.Context, in inputs) (fleet.BundleDeploymentOptions, error) {
 	var none fleet.BundleDeploymentOptions
-	values, err := j.c.hubValues(ctx, j.bd)
-	if err != nil {
-		return none, err
-	}
-	options, err := bundle.JoinValues(*j.bd.Spec.Options.DeepCopy(), values)
+	options, err := bundle.JoinValues(*j.bd.Spec.Options.DeepCopy(), in.values)
 	if err != nil {
 		return none, err
 	}
 	if options.Helm == nil {
+		j.redact(nil, in.copies)
 		return options, nil
 	}
 	var all map[string]any
@@ -169,12 +180,12 @@ func (j *deployment) options(ctx context.Context) (fleet.BundleDeploymentOptions
 		if err != nil {
 			return none, err
 		}
-		source := clusterValues{client: client, namespace: j.d.Wanted.Namespace, impersonated: j.as != "" && j.as != release.Itself}
+		source := clusterValues{client: client, copies: in.copies, namespace: j.d.Wanted.Namespace, impersonated: j.as != "" && j.as != release.Itself}
 		if all, err = source.merge(ctx, all, options.Helm.ValuesFrom); err != nil {
 			return none, err
 		}
 	}
-	j.redactor = release.NewRedactor(all, j.d.Wanted.Name, j.d.Wanted.Namespace, j.bd.Name)
+	j.redact(all, in.copies)
 	options.Helm.Values = &fleet.GenericMap{Data: all}
 	return options, nil
 }

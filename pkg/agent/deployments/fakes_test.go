@@ -51,6 +51,9 @@ type stage struct {
 	records []release.Record
 	stuck   []release.Remaining
 	broken  error
+	// copies are those of the deployment, and uncopied is why none can be made.
+	copies   []release.CopyKey
+	uncopied error
 }
 
 func newStage(t *testing.T, edits ...func(*World)) *stage {
@@ -65,6 +68,7 @@ func newStage(t *testing.T, edits ...func(*World)) *stage {
 	s.Controller = &Controller{
 		deps: Deps{
 			Deployments: stagedHub{s}, Evidence: stagedHub{s}, Releases: stagedReleases{s}, Inventory: stagedReleases{s},
+			Copies:    stagedCopies{s},
 			Namespace: "cluster", HubID: "hub", Agent: names.NamespaceSystem, LongestRetry: lastRetry, Metrics: NewMetrics(prometheus.NewRegistry()),
 		},
 		cache: stagedCache{s}, watches: stagedWatches{}, memory: newMemory(), slots: make(slots, 1),
@@ -236,6 +240,29 @@ func (r stagedReleases) ClientAs(string) (kubernetes.Interface, error) {
 }
 
 func (r stagedReleases) ForgetKinds() {}
+
+func (r stagedReleases) Provide(_ context.Context, p release.Provision) (map[release.CopyKey]string, error) {
+	made := map[release.CopyKey]string{}
+	for i := range p.Copies {
+		key := release.CopyKey{Ref: p.Copies[i].Ref(), Namespace: p.Terms.Namespace}
+		r.note("copy %s as %q", key, p.ServiceAccount)
+		made[key] = "1"
+	}
+	return made, r.uncopied
+}
+
+func (r stagedReleases) Withdraw(_ context.Context, w release.Withdrawal) error {
+	for _, key := range w.Copies {
+		r.note("withdraw %s keep=%t", key, w.Keep)
+	}
+	return nil
+}
+
+// stagedCopies are the copies that the deployment has.
+type stagedCopies struct{ *stage }
+
+func (c stagedCopies) Of(string) []release.CopyKey            { return c.copies }
+func (c stagedCopies) OnChange(func(release.CopyEvent)) error { return nil }
 
 func (r stagedReleases) Predict(context.Context, release.Question) (*release.Prediction, error) {
 	return nil, errors.New("not part of the play")

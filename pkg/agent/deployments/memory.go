@@ -44,6 +44,8 @@ type remembered struct {
 	// failed is how the last attempt to deploy ended, if it failed; blocked is the release name that it found taken.
 	failed  *Attempt
 	blocked release.Key
+	// copied are the copies that were provided, with the version they had then; nil if they are to be looked at.
+	copied map[release.CopyKey]string
 	// lacking says that it failed because the cluster does not serve a kind.
 	lacking bool
 	// looks counts how often a removal was looked after in vain.

@@ -36,7 +36,9 @@ func (c *Controller) observe(bd *fleet.BundleDeployment) (World, error) {
 	c.memory.with(bd.Name, func(r *remembered) {
 		w.Records = newer(c.deps.Inventory.Of(bd.Name), r.release)
 		w.Last = r.failed
+		w.CopiesUnseen = len(bd.Spec.Options.DownstreamResources) > 0 && r.copied == nil
 	})
+	w.Copies = c.deps.Copies.Of(bd.Name)
 	w.Self = neighbour(bd)
 	if !related(bd) {
 		return w, nil

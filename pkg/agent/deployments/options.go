@@ -64,9 +64,6 @@ func unsupported(spec *fleet.BundleDeploymentSpec) string {
 	if spec.OCIContents {
 		fields = append(fields, "ociContents (contents in an OCI registry)")
 	}
-	if len(spec.Options.DownstreamResources) > 0 {
-		fields = append(fields, "options.downstreamResources")
-	}
 	slices.Sort(fields)
 	return strings.Join(fields, ", ")
 }

@@ -34,7 +34,11 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 		return result{}, err
 	}
 	due, unclaimed := w.claims(records)
-	if len(due) > 0 {
+	var copied []release.CopyKey
+	if len(unclaimed) == 0 {
+		copied = w.all(d)
+	}
+	if len(due)+len(copied) > 0 {
 		evidence, err := c.deps.Evidence.Read(ctx, w.Deployment.Name)
 		if err != nil {
 			return result{}, &HubError{Op: "asking for evidence before a removal", Err: err}
@@ -57,6 +61,9 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 		return c.removeFailed(w, err), nil
 	case len(left) > 0:
 		return c.leaving(w, left)
+	}
+	if err := c.withdrawAll(ctx, w, copied); err != nil {
+		return c.removeFailed(w, err), nil
 	}
 	return c.removed(w, unclaimed)
 }

@@ -47,6 +47,8 @@ type Report struct {
 	Deployed *Verdict
 	// Applied says that the release is what the deployment asks for now.
 	Applied bool
+	// CopiesLost says that what is copied from the hub is not, or not all, in the cluster.
+	CopiesLost bool
 	// Release is the deployment's release, nil if it has none. Seen are its objects, in the release's order.
 	Release *release.Release
 	Seen    []Observation
@@ -83,8 +85,12 @@ func statusOf(bd *fleet.BundleDeployment, r Report, now metav1.Time) fleet.Bundl
 	if r.Deployed != nil {
 		set(fleet.ConditionDeployed, *r.Deployed)
 	}
+	if r.CopiesLost {
+		s.DownstreamResourcesGeneration = 0
+	}
 	if r.Applied {
 		s.AppliedDeploymentID = bd.Spec.DeploymentID
+		s.DownstreamResourcesGeneration = bd.Spec.DownstreamResourcesGeneration
 		if generation := bd.Spec.Options.ForceSyncGeneration; generation != 0 {
 			s.SyncGeneration = &generation
 		}

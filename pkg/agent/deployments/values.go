@@ -13,39 +13,63 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // defaultValuesKey is the key of the values in a ConfigMap or Secret where the
 // reference names none.
 const defaultValuesKey = "values.yaml"
 
-// errValuesOutdated says that the Secret with the values is not the one that
-// the deployment was written with. The hub writes one after the other.
+// errValuesOutdated says that the Secret with the values, and with what is to
+// be copied, is not the one that the deployment was written with. The hub writes
+// one after the other.
 var errValuesOutdated = errors.New("the Secret with the values is not yet the one that the deployment means")
 
-// hubValues returns the values of a deployment, as JSON, from its Secret in
-// the cluster's namespace on the hub.
-func (c *Controller) hubValues(ctx context.Context, bd *fleet.BundleDeployment) ([]byte, error) {
-	if bd.Spec.ValuesHash == "" {
-		return nil, nil
+// inputs are what a deployment needs and does not say itself.
+type inputs struct {
+	// values are JSON.
+	values []byte
+	copies []copies.Copy
+}
+
+// hubInputs returns the inputs of a deployment from its Secret in the cluster's
+// namespace on the hub.
+func (c *Controller) hubInputs(ctx context.Context, bd *fleet.BundleDeployment) (inputs, error) {
+	digest := copiedBy(bd)
+	if len(bd.Spec.Options.DownstreamResources) > 0 && digest == "" {
+		// A manager that copies nothing wrote it.
+		return inputs{}, errValuesOutdated
+	}
+	if bd.Spec.ValuesHash == "" && digest == "" {
+		return inputs{}, nil
 	}
 	secret, err := c.deps.Secrets.Get(ctx, bd.Namespace, bd.Name)
 	if apierrors.IsNotFound(err) {
-		return nil, errValuesOutdated
+		return inputs{}, errValuesOutdated
 	}
 	if err != nil {
-		return nil, &HubError{Op: "reading the Secret with the values", Err: err}
+		return inputs{}, &HubError{Op: "reading the Secret with the values", Err: err}
 	}
-	values := secret.Data[bundle.KeyValues]
-	if bundle.DeploymentValuesHash(values) != bd.Spec.ValuesHash {
-		return nil, errValuesOutdated
+	var in inputs
+	if bd.Spec.ValuesHash != "" {
+		in.values = secret.Data[bundle.KeyValues]
 	}
-	return values, nil
+	encoded := secret.Data[names.KeyDownstreamResources]
+	if bundle.DeploymentValuesHash(in.values) != bd.Spec.ValuesHash || digest != "" && copies.Digest(encoded) != digest {
+		return inputs{}, errValuesOutdated
+	}
+	if digest != "" {
+		in.copies, err = copies.Decode(encoded)
+	}
+	return in, err
 }
 
 // clusterValues reads values from ConfigMaps and Secrets of the cluster.
 type clusterValues struct {
 	client kubernetes.Interface
+	// copies are what the hub gives for the namespace of the release; what they hold counts, wherever a reference looks.
+	copies []copies.Copy
 	// namespace is that of the release; impersonated says that client acts as a service account, which decides what it
 	// may read elsewhere.
 	namespace    string
@@ -78,7 +102,26 @@ func (v clusterValues) merge(ctx context.Context, values map[string]any, refs []
 	return values, nil
 }
 
+// copied returns what a copy holds under a key. It is false if nothing of that
+// name is copied.
+func (v clusterValues) copied(ref copies.Ref, key string) (text string, is bool, err error) {
+	for i := range v.copies {
+		if v.copies[i].Ref() != ref {
+			continue
+		}
+		text, found := v.copies[i].Value(keyOr(key))
+		if !found {
+			return "", true, fmt.Errorf("valuesFrom: %s %s on the hub has no key %s", ref.Kind, v.copies[i].Source(), keyOr(key))
+		}
+		return text, true, nil
+	}
+	return "", false, nil
+}
+
 func (v clusterValues) configMap(ctx context.Context, r *fleet.ConfigMapKeySelector) (string, error) {
+	if text, is, err := v.copied(copies.Ref{Kind: copies.KindConfigMap, Name: r.Name}, r.Key); is {
+		return text, err
+	}
 	namespace, err := v.allowed(r.Namespace)
 	if err != nil {
 		return "", fmt.Errorf("valuesFrom: ConfigMap %s: %w", r.Name, err)
@@ -96,6 +139,9 @@ func (v clusterValues) configMap(ctx context.Context, r *fleet.ConfigMapKeySelec
 }
 
 func (v clusterValues) secret(ctx context.Context, r *fleet.SecretKeySelector) (string, error) {
+	if text, is, err := v.copied(copies.Ref{Kind: copies.KindSecret, Name: r.Name}, r.Key); is {
+		return text, err
+	}
 	namespace, err := v.allowed(r.Namespace)
 	if err != nil {
 		return "", fmt.Errorf("valuesFrom: Secret %s: %w", r.Name, err)

@@ -54,7 +54,7 @@ func (c *Controller) wakeNeighbours(name string) {
 		return
 	}
 	for _, bd := range all {
-		pending := bd.DeletionTimestamp != nil || bd.Status.AppliedDeploymentID != bd.Spec.DeploymentID && len(bd.Spec.DependsOn) > 0
+		pending := bd.DeletionTimestamp != nil || !bd.Applied() && len(bd.Spec.DependsOn) > 0
 		if bd.Name != name && pending {
 			c.queue.Wake(c.key(bd.Name))
 		}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
@@ -65,7 +67,7 @@ var errChanged = errors.New("the deployment has changed since it was looked at")
 func (c *controller) write(ctx context.Context, b *book, step rollout.Step) error {
 	e, t := &b.entries[step.Index], &b.targets[step.Index]
 	if step.Stages() {
-		if err := c.writeValues(ctx, b, step.Index, step.Deployment); err != nil {
+		if err := c.writeInputs(ctx, b, step.Index, step.Deployment); err != nil {
 			return fmt.Errorf("writing values for cluster %s: %w", e.id, err)
 		}
 	}
@@ -82,7 +84,7 @@ func (c *controller) writeDeployment(ctx context.Context, e *entry, step rollout
 	planned := step.Target.Existing
 	if planned == nil {
 		if e.succeeds != "" {
-			step.Deployment.Annotations = map[string]string{names.AnnotationSucceeds: e.succeeds}
+			metav1.SetMetaDataAnnotation(&step.Deployment.ObjectMeta, names.AnnotationSucceeds, e.succeeds)
 		}
 		return c.Hub.BundleDeployments.Create(ctx, step.Deployment)
 	}
@@ -94,23 +96,30 @@ func (c *controller) writeDeployment(ctx context.Context, e *entry, step rollout
 	return c.Hub.BundleDeployments.Change(ctx, now, step.Deployment)
 }
 
-// writeValues stores the target's values in the Secret named as its
-// deployment.
-func (c *controller) writeValues(ctx context.Context, b *book, i int, bd *fleet.BundleDeployment) error {
-	values, err := b.values(i)
-	if err != nil || values == nil {
+// writeInputs stores what the target needs beside its deployment in the Secret
+// named as that. What it needs no more goes: copies may be of secrets.
+func (c *controller) writeInputs(ctx context.Context, b *book, i int, bd *fleet.BundleDeployment) error {
+	in, err := b.inputs(i)
+	if err != nil {
 		return err
 	}
-	if b.targets[i].Existing == nil {
+	if in.Empty() {
+		if _, err := c.secrets.Get(bd.Namespace, bd.Name); apierrors.IsNotFound(err) {
+			return nil
+		}
+	} else if b.targets[i].Existing == nil {
 		// Most likely it is not there.
-		_, err := c.Hub.Secrets.Create(ctx, rollout.ValuesSecret(b.bundle, bd, values))
+		_, err := c.Hub.Secrets.Create(ctx, rollout.InputsSecret(b.bundle, bd, in, nil))
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 	}
 	secret, err := c.Hub.Secrets.Get(ctx, bd.Namespace, bd.Name)
 	if apierrors.IsNotFound(err) {
-		_, err = c.Hub.Secrets.Create(ctx, rollout.ValuesSecret(b.bundle, bd, values))
+		if in.Empty() {
+			return nil
+		}
+		_, err = c.Hub.Secrets.Create(ctx, rollout.InputsSecret(b.bundle, bd, in, nil))
 		return err
 	}
 	if err != nil {
@@ -120,11 +129,8 @@ func (c *controller) writeValues(ctx context.Context, b *book, i int, bd *fleet.
 		return fmt.Errorf("secret %s/%s is not one of ours: rename it, or the bundle", bd.Namespace, bd.Name)
 	}
 	after := secret.DeepCopy()
-	after.Data = map[string][]byte{bundle.KeyStagedValues: values, bundle.KeyValues: secret.Data[bundle.KeyValues]}
-	if bd.Spec.DeploymentID == bd.Spec.StagedDeploymentID {
-		after.Data[bundle.KeyValues] = values
-	}
-	if bytes.Equal(after.Data[bundle.KeyValues], secret.Data[bundle.KeyValues]) && bytes.Equal(values, secret.Data[bundle.KeyStagedValues]) {
+	after.Data = rollout.InputsSecret(b.bundle, bd, in, secret.Data).Data
+	if maps.EqualFunc(after.Data, secret.Data, bytes.Equal) {
 		return nil
 	}
 	_, err = c.Hub.Secrets.Patch(ctx, secret, after)
@@ -141,7 +147,7 @@ func (c *controller) restoreValues(ctx context.Context, b *book, plan rollout.Pl
 	var missing []int
 	for key := range b.fresh {
 		i, found := b.find(key)
-		if !found || held[i] || b.targets[i].Existing == nil || b.targets[i].ValuesHash == "" {
+		if !found || held[i] || b.targets[i].Existing == nil || b.targets[i].ValuesHash == "" && b.targets[i].Copies == "" {
 			continue
 		}
 		if _, err := c.secrets.Get(b.entries[i].namespace, b.bundle.Name); apierrors.IsNotFound(err) {
@@ -150,7 +156,7 @@ func (c *controller) restoreValues(ctx context.Context, b *book, plan rollout.Pl
 	}
 	return c.requests.Write(ctx, len(missing), func(n int) error {
 		i := missing[n]
-		if err := c.writeValues(ctx, b, i, b.targets[i].Existing); err != nil {
+		if err := c.writeInputs(ctx, b, i, b.targets[i].Existing); err != nil {
 			return fmt.Errorf("restoring values for cluster %s: %w", b.entries[i].id, err)
 		}
 		return nil

@@ -35,7 +35,9 @@ type book struct {
 	content, resources string
 
 	// rules are those of the bundle's workspace.
-	rules    policy.Rules
+	rules policy.Rules
+	// sources are the objects of the workspace that targets have copied.
+	sources  sources
 	reach    targeting.Reach
 	matchers map[string]*targeting.Matcher
 	variants map[variantKey]*variant

@@ -117,11 +117,11 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 		t.Errorf("%d variants for 60 clusters", len(first.variants))
 	}
 	for i := range first.targets {
-		values, err := first.values(i)
+		in, err := first.inputs(i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := bundle.DeploymentValuesHash(values); first.targets[i].Problem == "" && got != first.targets[i].ValuesHash {
+		if got := bundle.DeploymentValuesHash(in.Values); first.targets[i].Problem == "" && got != first.targets[i].ValuesHash {
 			t.Errorf("%s: values of another hash", first.entries[i].cluster.Name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/status"
 )
@@ -66,7 +67,7 @@ func (b *book) news(plan rollout.Plan) (changed []status.Target, gone []string) 
 	}
 	for i := range b.targets {
 		t, e := &b.targets[i], &b.entries[i]
-		told := status.Target{Cluster: e.id, DeploymentID: t.DeploymentID, Partition: plan.PartitionOf(i, t)}
+		told := status.Target{Cluster: e.id, Fingerprint: names.Fingerprint(t.DeploymentID, t.Copies), Partition: plan.PartitionOf(i, t)}
 		if step, is := held[i]; is {
 			told.Held, told.Reason = step.Message, string(step.Reason)
 			told.Invalid = step.Reason == rollout.ReasonInvalidOptions || step.Reason == rollout.ReasonNameConflict

@@ -28,10 +28,13 @@ import (
 
 // Deps is what the controller needs.
 type Deps struct {
-	Hub      *kube.Hub
-	Recorder kube.Recorder
-	Log      logrus.FieldLogger
-	Clock    clock.PassiveClock
+	Hub *kube.Hub
+	// Secrets and ConfigMaps are the objects of workspaces that deployments have copied to their clusters.
+	Secrets    Lookup[*corev1.Secret]
+	ConfigMaps Lookup[*corev1.ConfigMap]
+	Recorder   kube.Recorder
+	Log        logrus.FieldLogger
+	Clock      clock.PassiveClock
 	// Workers is how many bundles are reconciled at once.
 	Workers int
 	// Parallel is how many deployments are written at once, of all bundles
@@ -41,6 +44,12 @@ type Deps struct {
 	Observe func(controller string) func(time.Duration, error)
 	// Account, if set, is given how to count the status of bundles anew.
 	Account func(kube.Account)
+}
+
+// Lookup reads objects that users write.
+type Lookup[T any] interface {
+	Get(ctx context.Context, key kube.Key) (T, error)
+	OnChange(func(kube.Key))
 }
 
 type controller struct {
@@ -56,6 +65,8 @@ type controller struct {
 
 	restrictions generic.CacheInterface[*fleet.GitRepoRestriction]
 	policies     generic.CacheInterface[*fleet.Policy]
+	gitrepos     generic.CacheInterface[*fleet.GitRepo]
+	helmops      generic.CacheInterface[*fleet.HelmOp]
 
 	// targets runs when what a bundle should deploy may have changed; status
 	// when what its deployments say has.
@@ -66,6 +77,8 @@ type controller struct {
 
 	rollups *rollups
 	told    kube.Echoes[fleet.BundleStatus]
+
+	readers readers
 
 	mu    sync.Mutex
 	books map[kube.Key]*book
@@ -95,7 +108,10 @@ func Register(deps Deps) (run func(ctx context.Context)) {
 
 		restrictions: deps.Hub.GitRepoRestrictions.Cache(),
 		policies:     deps.Hub.Policies.Cache(),
+		gitrepos:     deps.Hub.GitRepos.Cache(),
+		helmops:      deps.Hub.HelmOps.Cache(),
 
+		readers:    readers{of: map[source]map[kube.Key]bool{}, by: map[kube.Key][]source{}},
 		marks:      kube.NewMarks[part](),
 		rollups:    newRollups(),
 		requests:   kube.NewRequests(deps.Parallel, &deps.Hub.Load),
@@ -214,6 +230,7 @@ func (c *controller) forget(key kube.Key) {
 	delete(c.books, key)
 	delete(c.groupUsers, key)
 	c.mu.Unlock()
+	c.readers.set(key, nil)
 	c.rollups.forget(key)
 }
 

@@ -68,6 +68,9 @@ func (c *controller) rewrite(ctx context.Context, b *fleet.Bundle, old *book, ma
 	if now.rules, err = c.rules(b.Namespace); err != nil {
 		return nil, err
 	}
+	if now.sources, err = c.readSources(ctx, key, now.full); err != nil {
+		return nil, err
+	}
 	if now.reach, err = c.reach(now.full); err != nil {
 		return nil, err
 	}
@@ -220,7 +223,7 @@ func (c *controller) look(b, old *book, cluster *fleet.Cluster) cell {
 
 // steady says whether a target was settled, and is what it was.
 func steady(before, now *rollout.Target) bool {
-	return before.Settled && before.DeploymentID == now.DeploymentID && before.Problem == now.Problem &&
+	return before.Settled && before.DeploymentID == now.DeploymentID && before.Copies == now.Copies && before.Problem == now.Problem &&
 		(before.Cluster == now.Cluster || sameForTargets(before.Cluster, now.Cluster) && before.Offline == now.Offline)
 }
 

@@ -229,7 +229,7 @@ func (h *hub) write(plan rollout.Plan) {
 func (h *hub) tell(b *book, plan rollout.Plan) {
 	changed, gone := b.news(plan)
 	for _, target := range changed {
-		h.told[target.Cluster] = target.DeploymentID
+		h.told[target.Cluster] = target.Fingerprint
 	}
 	for _, cluster := range gone {
 		delete(h.told, cluster)

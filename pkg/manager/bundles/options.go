@@ -42,6 +42,7 @@ type computed struct {
 	values       []byte
 	deploymentID string
 	valuesHash   string
+	copies       copied
 	problem      string
 }
 
@@ -60,7 +61,7 @@ func (b *book) variant(d targeting.Decision, cluster *fleet.Cluster) (*variant, 
 	if err != nil {
 		return nil, fmt.Errorf("encoding options: %w", err)
 	}
-	v.input = sha256.Sum256(append(append(raw, b.content...), b.rules.Key()...))
+	v.input = sha256.Sum256(append(append(append(raw, b.content...), b.rules.Key()...), b.sources.key...))
 	if v.varies = bundle.Varies(v.merged); !v.varies {
 		v.computed = b.compute(v.merged, cluster)
 	}
@@ -79,12 +80,16 @@ func (b *book) compute(merged fleet.BundleDeploymentOptions, cluster *fleet.Clus
 	if refused != "" {
 		return computed{problem: refused + " (Forbidden)"}
 	}
+	copies := b.sources.of(options.DownstreamResources)
+	if copies.problem != "" {
+		return computed{problem: copies.problem}
+	}
 	id, err := bundle.DeploymentID(b.content, options)
 	if err != nil {
 		return computed{problem: err.Error()}
 	}
 	stripped, values, hash := bundle.SplitValues(options)
-	return computed{options: stripped, values: values, deploymentID: id, valuesHash: hash}
+	return computed{options: stripped, values: values, deploymentID: id, valuesHash: hash, copies: copies}
 }
 
 // apply sets what the target is to run. before is the target as it was, if it
@@ -96,28 +101,30 @@ func (v *variant) apply(t *rollout.Target, b *book, before *rollout.Target, was 
 		c = v.computed
 	case before != nil && was != nil && was.input == v.input && sameFacts(before.Cluster, t.Cluster):
 		t.Options, t.DeploymentID, t.ValuesHash, t.Problem = before.Options, before.DeploymentID, before.ValuesHash, before.Problem
+		t.Copies = before.Copies
 		return
 	default:
 		c = b.compute(v.merged, t.Cluster)
 	}
 	t.Options, t.DeploymentID, t.ValuesHash, t.Problem = c.options, c.deploymentID, c.valuesHash, c.problem
+	t.Copies = c.copies.digest
 }
 
-// values returns the helm values of the target; nil if it has none. They are
-// not kept for every cluster, since they may be large.
-func (b *book) values(i int) ([]byte, error) {
+// inputs returns what belongs into the Secret of the target. It is not kept for
+// every cluster, since it may be large.
+func (b *book) inputs(i int) (rollout.Inputs, error) {
 	t, v := &b.targets[i], b.entries[i].variant
-	if t.ValuesHash == "" {
-		return nil, nil
+	if t.ValuesHash == "" && t.Copies == "" {
+		return rollout.Inputs{}, nil
 	}
 	c := v.computed
 	if v.varies {
 		c = b.compute(v.merged, t.Cluster)
 	}
-	if c.valuesHash != t.ValuesHash {
-		return nil, fmt.Errorf("evaluating values: they are not what they were a moment ago")
+	if c.valuesHash != t.ValuesHash || c.copies.digest != t.Copies {
+		return rollout.Inputs{}, fmt.Errorf("evaluating values: they are not what they were a moment ago")
 	}
-	return c.values, nil
+	return rollout.Inputs{Values: c.values, Copies: c.copies.encoded, CopiesDigest: c.copies.digest}, nil
 }
 
 // sameFacts says whether templates see the same of both states of a cluster.

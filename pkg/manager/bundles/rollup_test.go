@@ -100,8 +100,8 @@ func TestRollupsOfATargetThatTheRolloutHolds(t *testing.T) {
 	r.deployment(event(nil, deployed("a")))
 	r.deployment(event(nil, deployed("b")))
 	r.expect(keyOf("web"), []status.Target{
-		{Cluster: "fleet-default/a", DeploymentID: "new"},
-		{Cluster: "fleet-default/b", DeploymentID: "new", Held: "waits for canary", Reason: string(rollout.ReasonPartition)},
+		{Cluster: "fleet-default/a", Fingerprint: "new"},
+		{Cluster: "fleet-default/b", Fingerprint: "new", Held: "waits for canary", Reason: string(rollout.ReasonPartition)},
 	}, nil)
 	s := r.summary("web")
 	if s.WaitApplied != 1 || s.OutOfSync != 1 || s.Ready != 0 {

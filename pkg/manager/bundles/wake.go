@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/ownership"
@@ -39,6 +40,8 @@ func (c *controller) wake() {
 	c.Hub.Policies.OnEvent(func(e kube.Event[*fleet.Policy]) { c.eachBundleIn(e.Object().Namespace, c.wakeWhole) })
 	c.Hub.Namespaces.OnEvent(c.onNamespace)
 	c.Hub.Secrets.OnEvent(c.onSecret)
+	c.Secrets.OnChange(c.onSource(copies.KindSecret))
+	c.ConfigMaps.OnChange(c.onSource(copies.KindConfigMap))
 }
 
 // wakeWhole has everything of a bundle looked at again.

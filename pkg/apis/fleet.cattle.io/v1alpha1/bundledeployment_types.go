@@ -65,7 +65,7 @@ type BundleDeploymentSpec struct {
 	HelmChartOptions *BundleHelmOptions `json:"helmChartOptions,omitempty"`
 	// ValuesHash is the digest of the Helm values. The values are kept in a Secret of the deployment's name.
 	ValuesHash string `json:"valuesHash,omitempty"`
-	// DownstreamResourcesGeneration is raised when a copied Secret or ConfigMap changes.
+	// DownstreamResourcesGeneration is raised when a copied Secret or ConfigMap changes, or other ones are copied.
 	DownstreamResourcesGeneration int64 `json:"downstreamResourcesGeneration,omitempty"`
 	// OffSchedule holds the deployment until its Schedule is active.
 	OffSchedule bool `json:"offSchedule,omitempty"`
