@@ -52,7 +52,7 @@ func NewHub(conn *Connection) *Hub {
 		ClusterRegistrationTokens: NewKind[*fleet.ClusterRegistrationToken, *fleet.ClusterRegistrationTokenList](conn, fleetKind("ClusterRegistrationToken", "clusterregistrationtokens")),
 
 		Namespaces: NewKind[*corev1.Namespace, *corev1.NamespaceList](conn, Resource{GVK: corev1.SchemeGroupVersion.WithKind("Namespace"), Plural: "namespaces"}),
-		Secrets:    NewKind[*corev1.Secret, *corev1.SecretList](conn, Resource{GVK: corev1.SchemeGroupVersion.WithKind("Secret"), Plural: "secrets", Namespaced: true}),
+		Secrets:    NewKind[*corev1.Secret, *corev1.SecretList](conn, secretKind()),
 		Leases:     NewKind[*coordinationv1.Lease, *coordinationv1.LeaseList](conn, Resource{GVK: coordinationv1.SchemeGroupVersion.WithKind("Lease"), Plural: "leases", Namespaced: true}),
 	}
 }
@@ -74,6 +74,16 @@ func contentKind() Resource {
 	return Resource{GVK: FleetGVK("Content"), Plural: "contents", Trim: func(obj any) {
 		if c, ok := obj.(*fleet.Content); ok {
 			c.Content = nil
+		}
+	}}
+}
+
+// secretKind keeps what Secrets hold out of memory: the cache is read for
+// types and labels only.
+func secretKind() Resource {
+	return Resource{GVK: corev1.SchemeGroupVersion.WithKind("Secret"), Plural: "secrets", Namespaced: true, Trim: func(obj any) {
+		if s, ok := obj.(*corev1.Secret); ok {
+			s.Data = nil
 		}
 	}}
 }

@@ -264,7 +264,7 @@ func TestRender(t *testing.T) {
 
 func TestRenderFails(t *testing.T) {
 	broken := run(t, "", "bundle", "--name", "x", folder(t, map[string]string{
-		"fleet.yaml": "helm: {valuesFrom: [{secretKeyRef: {name: s}}]}\n", "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "templates/a.yaml": "\n{{ fail \"no\" }}",
+		"fleet.yaml": "helm: {valuesFrom: [{secretKeyRef: {name: s}}]}\ndownstreamResources: [{kind: Secret, name: s}]\n", "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "templates/a.yaml": "\n{{ fail \"no\" }}",
 	})).out
 	for name, test := range map[string]struct {
 		in   string
@@ -285,8 +285,11 @@ func TestRenderFails(t *testing.T) {
 			}
 		})
 	}
-	if got := run(t, broken, "render", "--bundle", "-"); !strings.Contains(got.err, "warning: bundle x: the values of helm.valuesFrom are in the cluster") {
-		t.Errorf("standard error: %s", got.err)
+	got := run(t, broken, "render", "--bundle", "-")
+	for _, want := range []string{"warning: bundle x: the values of helm.valuesFrom are in the cluster", "warning: bundle x: what downstreamResources copies is on the hub"} {
+		if !strings.Contains(got.err, want) {
+			t.Errorf("standard error: %s, want %s", got.err, want)
+		}
 	}
 	if got := run(t, "", "render", "--bundle", filepath.Join(t.TempDir(), "missing")); got.failure == nil {
 		t.Error("a missing file is no error")

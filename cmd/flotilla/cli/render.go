@@ -40,7 +40,7 @@ there at all, its customizations and templates are applied. Without, it is rende
 whatever its targets say.
 
 No cluster is asked: lookups of templates find nothing, and values that come from objects of the cluster (valuesFrom)
-are missing.
+are missing. So is what downstreamResources copies: that is on the hub.
 
 The exit code is 0 if every bundle could be rendered, 1 if one could not or is not deployed to the cluster, and 2 for any
 other error.`,
@@ -129,10 +129,13 @@ func objectsOf(b *fleet.Bundle, options fleet.BundleDeploymentOptions, api clust
 	})
 }
 
-// warnOfValues says which values are somewhere that is not looked at.
+// warnOfValues says which values and copies are somewhere that is not looked at.
 func warnOfValues(out io.Writer, b *fleet.Bundle, options *fleet.BundleDeploymentOptions) {
 	if options.Helm != nil && len(options.Helm.ValuesFrom) > 0 {
 		fmt.Fprintf(out, "warning: bundle %s: the values of helm.valuesFrom are in the cluster, and so are missing here\n", b.Name)
+	}
+	if len(options.DownstreamResources) > 0 {
+		fmt.Fprintf(out, "warning: bundle %s: what downstreamResources copies is on the hub, and so is missing here\n", b.Name)
 	}
 }
 
