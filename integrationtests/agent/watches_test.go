@@ -33,8 +33,8 @@ const (
 	// goroutinesMore is by how much the number of goroutines may differ: connections come and go. A watch takes several.
 	goroutinesMore = customKinds
 	// othersOpen are watches that an agent always has open in its cluster: of its Secret and of the one to register with, of
-	// the records of releases, and of the definitions of kinds.
-	othersOpen = 4
+	// the records of releases, of copies that are Secrets and of those that are ConfigMaps, and of the definitions of kinds.
+	othersOpen = 6
 )
 
 // Kinds that come and go, with a release that holds an object of each: their

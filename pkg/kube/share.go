@@ -20,6 +20,9 @@ func share(obj any) {
 	for key, value := range bd.Labels {
 		bd.Labels[text(key)] = text(value)
 	}
+	for key, value := range bd.Annotations {
+		bd.Annotations[text(key)] = text(value)
+	}
 	for i := range bd.Finalizers {
 		shareText(&bd.Finalizers[i])
 	}

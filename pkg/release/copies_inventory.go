@@ -25,7 +25,7 @@ type CopyEvent struct {
 }
 
 // CopyInventory knows the copies that the agent put into the cluster, from watches of the metadata of what bears its mark.
-// It can lag behind.
+// It can lag behind, also at first: what it learns later is an event.
 type CopyInventory struct {
 	agent     string
 	informers map[string]cache.SharedIndexInformer

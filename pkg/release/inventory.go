@@ -102,14 +102,11 @@ func (i *Inventory) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// WaitForSync returns when the inventory is complete, or false when ctx ends
-// before.
+// WaitForSync returns when the inventory of releases is complete, or false when
+// ctx ends before. That of copies is not waited for: an agent that may not list
+// ConfigMaps can do all else.
 func (i *Inventory) WaitForSync(ctx context.Context) bool {
-	synced := []cache.InformerSynced{i.informer.HasSynced}
-	for _, informer := range i.copies.informers {
-		synced = append(synced, informer.HasSynced)
-	}
-	return cache.WaitForCacheSync(ctx.Done(), synced...)
+	return cache.WaitForCacheSync(ctx.Done(), i.informer.HasSynced)
 }
 
 // Of returns the newest record of every release of a deployment.
