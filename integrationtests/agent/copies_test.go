@@ -156,14 +156,16 @@ func TestCopiesThatAreRightAreNotWritten(t *testing.T) {
 	w.start()
 	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}).with(w.copying(w.pull("first"))))
 	w.awaitReady(key)
-	before, writes := w.secret("pull"), len(w.line.made())
+	writes := len(w.line.made())
 	w.restart()
 	other := w.deploy("other", manifest(map[string]string{"b.yaml": configMapYAML("b", "1")}).with(w.copying(w.settings("a: b"))))
 	w.awaitReady(other)
 	w.recopy(other, w.settings("a: c"))
 	w.awaitApplied(other)
-	if after := w.secret("pull"); after.ResourceVersion != before.ResourceVersion {
-		t.Errorf("the copy was written: %v", w.line.made()[writes:])
+	for _, write := range w.line.made()[writes:] {
+		if strings.HasSuffix(write, "/secrets/pull") {
+			t.Errorf("the copy was written: %s", write)
+		}
 	}
 }
 
@@ -286,6 +288,11 @@ func TestCopiesAreMadeWithTheRightsOfTheRelease(t *testing.T) {
 	if w.secret("pull") != nil {
 		t.Fatal("it was copied all the same")
 	}
+	// What was never copied holds no removal up, whatever the account may see.
+	env.BundleDeployments.Remove(t, key)
+	w.awaitRemoved(key)
+	key = w.deploy("app", app.with(w.copying(w.pull("first"))))
+	w.awaitFailed(key, `cannot get resource "secrets"`)
 	w.permit("tenant", w.target, "secrets", on("secrets", "get", "create", "update", "delete"))
 	w.awaitReady(key)
 	w.awaitPassword("first")
@@ -341,4 +348,53 @@ func TestCopiesOfAReleaseThatNeverWasGo(t *testing.T) {
 	env.BundleDeployments.Remove(t, key)
 	w.awaitRemoved(key)
 	w.awaitNoCopy("pull")
+}
+
+// A copy is put right whatever its deployment depends on.
+func TestCopyIsPutRightWhileADependencyIsNotReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	base := w.deploy("base", manifest(map[string]string{"b.yaml": configMapYAML("b", "1")}))
+	w.awaitReady(base)
+	key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}).with(func(bd *fleet.BundleDeployment) {
+		bd.Spec.DependsOn = []fleet.BundleRef{{Name: "base"}}
+	}).with(w.copying(w.pull("first"))))
+	w.awaitReady(key)
+	env.BundleDeployments.Remove(t, base)
+	w.awaitRemoved(base)
+	if err := env.Kubernetes.CoreV1().Secrets(w.target).Delete(t.Context(), "pull", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitPassword("first")
+}
+
+// Copies of a release that a person has given up go with it.
+func TestCopiesOfAnUnclaimedReleaseGoOnAWord(t *testing.T) {
+	t.Parallel()
+	for wish, stays := range map[string]bool{names.UnclaimedRemove: false, names.UnclaimedForget: true} {
+		t.Run(wish, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.start()
+			key := w.deploy("app", manifest(map[string]string{"a.yaml": configMapYAML("a", "1")}).with(w.copying(w.pull("first"))))
+			w.awaitReady(key)
+			w.unpin(key)
+			env.BundleDeployments.Remove(t, key)
+			env.BundleDeployments.AwaitGone(t, key)
+			record := w.records(w.target)[0]
+			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, names.AnnotationUnclaimed, wish)
+			if _, err := env.Kubernetes.CoreV1().Secrets(w.target).Patch(t.Context(), record.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			harness.Eventually(t, "the copy is nobody's, or gone", func(context.Context) error {
+				switch s := w.secret("pull"); {
+				case s == nil && !stays, s != nil && stays && len(s.Labels)+len(s.Annotations) == 0:
+					return nil
+				default:
+					return fmt.Errorf("it is %v", s)
+				}
+			})
+		})
+	}
 }

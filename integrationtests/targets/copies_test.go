@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/flotilla-gitops/flotilla/integrationtests/harness"
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/copies"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
@@ -160,7 +161,7 @@ func TestCredentialsOfTheHubAreNotCopied(t *testing.T) {
 	}}
 	env.GitRepos.Make(t, repo)
 	for name, says := range map[string]string{
-		"kubeconfig": "Cluster imported is reached with it", "deploy-key": "GitRepo private reads with it", "charts": "GitRepo private reads with it",
+		"kubeconfig": "Cluster imported is reached with it", "deploy-key": "GitRepo private works with it", "charts": "GitRepo private works with it",
 		names.SecretGitCredential: "it is what GitRepos use that name no Secret",
 	} {
 		source(t, ws, name, "x")
@@ -170,6 +171,11 @@ func TestCredentialsOfTheHubAreNotCopied(t *testing.T) {
 			t.Errorf("%s is deployed on %v", name, on)
 		}
 	}
+	// A refusal ends with what it was for.
+	env.GitRepos.Edit(t, harness.KeyOf(repo), func(r *fleet.GitRepo) { r.Spec.HelmSecretName = "" })
+	awaitOn(t, kube.Key{Namespace: ws, Name: "web-charts"}, "one", "imported")
+	env.GitRepos.Edit(t, harness.KeyOf(repo), func(r *fleet.GitRepo) { r.Spec.WebhookSecret = "charts" })
+	awaitStalled(t, kube.Key{Namespace: ws, Name: "web-charts"}, "cannot be copied: GitRepo private works with it")
 	values := bundle(t, ws, "with-values", nil)
 	for name, kind := range map[string]corev1.SecretType{"values": names.SecretTypeBundleValues, "agent": names.SecretTypeAgentCredential} {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ws, Name: name}, Type: kind}

@@ -34,31 +34,53 @@ func (u Uses) Refused(s *corev1.Secret) string {
 // usedBy says what reaches something with the Secret; it is empty if nothing does.
 func (u Uses) usedBy(secret string) string {
 	for _, c := range u.Clusters {
-		if c.Spec.KubeConfigSecret == secret {
+		if slices.Contains(NamedByCluster(c), secret) {
 			return fmt.Sprintf("Cluster %s is reached", c.Name)
 		}
 	}
 	for _, r := range u.GitRepos {
-		if slices.Contains([]string{r.Spec.ClientSecretName, r.Spec.HelmSecretName, r.Spec.HelmSecretNameForPaths}, secret) {
-			return fmt.Sprintf("GitRepo %s reads", r.Name)
+		if slices.Contains(NamedByGitRepo(r), secret) {
+			return fmt.Sprintf("GitRepo %s works", r.Name)
 		}
 	}
 	for _, h := range u.HelmOps {
-		if h.Spec.HelmSecretName == secret {
-			return fmt.Sprintf("HelmOp %s reads", h.Name)
+		if slices.Contains(NamedByHelmOp(h), secret) {
+			return fmt.Sprintf("HelmOp %s works", h.Name)
 		}
 	}
 	for _, r := range u.Restrictions {
-		if r.DefaultClientSecretName == secret {
-			return fmt.Sprintf("GitRepoRestriction %s has GitRepos read", r.Name)
+		if slices.Contains(append([]string{r.DefaultClientSecretName}, r.AllowedClientSecretNames...), secret) {
+			return fmt.Sprintf("GitRepoRestriction %s lets GitRepos work", r.Name)
 		}
 	}
 	for _, p := range u.Policies {
-		if p.GitRepo != nil && p.GitRepo.DefaultClientSecretName == secret || p.HelmOp != nil && p.HelmOp.DefaultHelmSecretName == secret {
-			return fmt.Sprintf("Policy %s has repositories read", p.Name)
+		if slices.Contains(namedByPolicy(p), secret) {
+			return fmt.Sprintf("Policy %s lets repositories be read", p.Name)
 		}
 	}
 	return ""
+}
+
+// NamedByCluster returns the Secrets that a Cluster names; some may be empty.
+func NamedByCluster(c *fleet.Cluster) []string { return []string{c.Spec.KubeConfigSecret} }
+
+// NamedByGitRepo returns the Secrets that a GitRepo names; some may be empty.
+func NamedByGitRepo(r *fleet.GitRepo) []string {
+	return []string{r.Spec.ClientSecretName, r.Spec.HelmSecretName, r.Spec.HelmSecretNameForPaths, r.Spec.WebhookSecret, r.Spec.OCIRegistrySecret}
+}
+
+// NamedByHelmOp returns the Secrets that a HelmOp names; some may be empty.
+func NamedByHelmOp(h *fleet.HelmOp) []string { return []string{h.Spec.HelmSecretName} }
+
+func namedByPolicy(p *fleet.Policy) []string {
+	var all []string
+	if g := p.GitRepo; g != nil {
+		all = append(append(all, g.DefaultClientSecretName), g.AllowedClientSecretNames...)
+	}
+	if h := p.HelmOp; h != nil {
+		all = append(append(all, h.DefaultHelmSecretName), h.AllowedHelmSecretNames...)
+	}
+	return all
 }
 
 // kindOfCredential says what a Secret is that only the hub has a use for.

@@ -132,17 +132,21 @@ func TestRefused(t *testing.T) {
 	}
 	named := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "ws", Name: name} }
 	uses := Uses{
-		Clusters:     []*fleet.Cluster{{ObjectMeta: named("c"), Spec: fleet.ClusterSpec{KubeConfigSecret: "kubeconfig"}}, {ObjectMeta: named("d")}},
-		GitRepos:     []*fleet.GitRepo{{ObjectMeta: named("r"), Spec: fleet.GitRepoSpec{ClientSecretName: "git", HelmSecretName: "charts", HelmSecretNameForPaths: "paths"}}},
+		Clusters: []*fleet.Cluster{{ObjectMeta: named("c"), Spec: fleet.ClusterSpec{KubeConfigSecret: "kubeconfig"}}, {ObjectMeta: named("d")}},
+		GitRepos: []*fleet.GitRepo{{ObjectMeta: named("r"), Spec: fleet.GitRepoSpec{
+			ClientSecretName: "git", HelmSecretName: "charts", HelmSecretNameForPaths: "paths", WebhookSecret: "hook", OCIRegistrySecret: "oci",
+		}}},
 		HelmOps:      []*fleet.HelmOp{{ObjectMeta: named("h"), Spec: fleet.HelmOpSpec{HelmSecretName: "op"}}},
-		Restrictions: []*fleet.GitRepoRestriction{{ObjectMeta: named("g"), DefaultClientSecretName: "default"}},
+		Restrictions: []*fleet.GitRepoRestriction{{ObjectMeta: named("g"), DefaultClientSecretName: "default", AllowedClientSecretNames: []string{"allowed"}}},
 		Policies: []*fleet.Policy{{ObjectMeta: named("p"),
-			GitRepo: &fleet.GitRepoPolicy{DefaultClientSecretName: "policy"}, HelmOp: &fleet.HelmOpPolicy{DefaultHelmSecretName: "oppolicy"},
+			GitRepo: &fleet.GitRepoPolicy{DefaultClientSecretName: "policy", AllowedClientSecretNames: []string{"may"}},
+			HelmOp:  &fleet.HelmOpPolicy{DefaultHelmSecretName: "oppolicy", AllowedHelmSecretNames: []string{"opmay"}},
 		}},
 	}
 	for name, want := range map[string]string{
-		"free": "", "kubeconfig": "Cluster c is reached", "git": "GitRepo r reads", "charts": "GitRepo r reads", "paths": "GitRepo r reads",
-		"op": "HelmOp h reads", "default": "GitRepoRestriction g has", "policy": "Policy p has", "oppolicy": "Policy p has",
+		"free": "", "kubeconfig": "Cluster c is reached", "git": "GitRepo r works", "charts": "GitRepo r works", "paths": "GitRepo r works",
+		"hook": "GitRepo r works", "oci": "GitRepo r works", "op": "HelmOp h works", "default": "GitRepoRestriction g lets", "allowed": "GitRepoRestriction g lets",
+		"policy": "Policy p lets", "may": "Policy p lets", "oppolicy": "Policy p lets", "opmay": "Policy p lets",
 		names.SecretGitCredential: "it is what GitRepos use", names.SecretOCIStorage: "it is what GitRepos use",
 	} {
 		got := uses.Refused(secret(name, corev1.SecretTypeOpaque))
@@ -164,6 +168,29 @@ func TestRefused(t *testing.T) {
 	} {
 		if got := uses.Refused(secret("free", kind)); got != "" {
 			t.Errorf("a Secret of type %s cannot be copied: %s", kind, got)
+		}
+	}
+}
+
+// A Secret that a kind comes to name must not be forgotten.
+func TestEveryNamedSecretIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		spec  any
+		named []string
+	}{
+		{&fleet.GitRepoSpec{}, NamedByGitRepo(&fleet.GitRepo{})},
+		{&fleet.HelmOpSpec{}, NamedByHelmOp(&fleet.HelmOp{})},
+		{&fleet.ClusterSpec{}, NamedByCluster(&fleet.Cluster{})},
+	} {
+		var fields []string
+		kind := reflect.TypeOf(tt.spec).Elem()
+		for i := range kind.NumField() {
+			if f := kind.Field(i); strings.Contains(f.Name, "Secret") && f.Type.Kind() == reflect.String && f.Name != "KubeConfigSecretNamespace" {
+				fields = append(fields, f.Name)
+			}
+		}
+		if len(fields) != len(tt.named) {
+			t.Errorf("%s has %v; %d of them are known", kind.Name(), fields, len(tt.named))
 		}
 	}
 }

@@ -39,6 +39,15 @@ func (c *Copy) Ref() Ref { return Ref{c.Kind, c.Name} }
 // Source returns the source as "namespace/name".
 func (c *Copy) Source() string { return c.Namespace + "/" + c.Name }
 
+// digest returns the digest of the copy.
+func (c *Copy) digest() string {
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // texts and bytes always encode
+	}
+	return Digest(encoded)
+}
+
 // Value returns what stands under a key, and whether anything does.
 func (c *Copy) Value(key string) (string, bool) {
 	if text, ok := c.Text[key]; ok {

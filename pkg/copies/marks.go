@@ -1,7 +1,6 @@
 package copies
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -82,8 +81,8 @@ type Terms struct {
 	Owner     Owner
 	// Take allows to take over what is nobody's copy.
 	Take bool
-	// Restore is for a deployment that has the copy already: what the agent wrote for another deployment since is left as it
-	// is. Else two deployments that are at different points of a roll-out would undo each other's work for ever.
+	// Restore is for a deployment that has the copy already: if another one was deployed with it since, it is left to that one.
+	// Else two deployments that are at different points of a roll-out would undo each other's work for ever.
 	Restore bool
 }
 
@@ -95,7 +94,7 @@ func (t Terms) Provide(live Object, c *Copy) (Change, Object, error) {
 		if err := t.foreign(meta, c); err != nil {
 			return Nothing, Object{}, err
 		}
-		if t.Restore && t.isAnothers(live) {
+		if t.Restore && t.isAnothers(meta, c) {
 			return Nothing, live, nil
 		}
 		change = Update
@@ -108,18 +107,22 @@ func (t Terms) Provide(live Object, c *Copy) (Change, Object, error) {
 	meta.SetName(c.Name)
 	meta.SetNamespace(t.Namespace)
 	mark(meta, c, t.Owner)
-	meta.GetAnnotations()[names.AnnotationCopied] = wanted.digest()
 	if change == Update && unchanged(live, wanted) {
 		change = Nothing
 	}
 	return change, wanted, nil
 }
 
-// isAnothers says whether a copy that the owner shares holds what the agent wrote last, for whomever.
-func (t Terms) isAnothers(live Object) bool {
-	owners := Owners(live.Meta(), t.Owner.Agent)
-	return len(owners) > 1 && slices.Contains(owners, names.SafeConcat(t.Owner.Deployment)) &&
-		live.digest() == live.Meta().GetAnnotations()[names.AnnotationCopied]
+// isAnothers says whether another deployment was deployed with the copy last, and wants something else to be there.
+func (t Terms) isAnothers(live metav1.Object, c *Copy) bool {
+	annotations, owners := live.GetAnnotations(), Owners(live, t.Owner.Agent)
+	last := annotations[names.AnnotationCopied]
+	if last == c.digest() || !slices.Contains(owners, names.SafeConcat(t.Owner.Deployment)) {
+		return false
+	}
+	return slices.ContainsFunc(owners, func(owner string) bool {
+		return names.PrefixCopiedFor+owner != t.Owner.mark() && annotations[names.PrefixCopiedFor+owner] == last
+	})
 }
 
 // changeable says whether an API server would let the object become the copy.
@@ -164,9 +167,12 @@ func (t Terms) foreign(live metav1.Object, c *Copy) error {
 	owner := t.Owner
 	by, from := live.GetLabels()[names.LabelCopiedBy], live.GetAnnotations()[names.AnnotationCopiedFrom]
 	others := slices.DeleteFunc(Owners(live, owner.Agent), func(o string) bool { return o == names.SafeConcat(owner.Deployment) })
+	_, hasMark := live.GetAnnotations()[owner.mark()]
 	switch {
 	case live.GetDeletionTimestamp() != nil:
 		return fmt.Errorf("it is being deleted")
+	case by == "" && from == c.Source() && hasMark:
+		// Somebody took our label off.
 	case by == "" && !t.Take:
 		return fmt.Errorf("there is one already that is no copy: delete it, name the source otherwise, or set helm.takeOwnership")
 	case by != "" && by != owner.Agent:
@@ -188,7 +194,7 @@ func mark(o metav1.Object, c *Copy, owner Owner) {
 	}
 	labels[names.LabelCopiedBy] = owner.Agent
 	annotations[names.AnnotationCopiedFrom] = c.Source()
-	annotations[owner.mark()] = ""
+	annotations[owner.mark()], annotations[names.AnnotationCopied] = c.digest(), c.digest()
 	o.SetLabels(labels)
 	o.SetAnnotations(annotations)
 	labels[names.LabelBundleDeployment] = Owners(o, owner.Agent)[0]
@@ -218,25 +224,6 @@ func Withdraw(live Object, owner Owner, keep bool) (Change, Object) {
 		delete(annotations, names.AnnotationCopied)
 	}
 	return Update, wanted
-}
-
-// digest returns the digest of what the object holds. Whoever may read it may read the object.
-func (o Object) digest() string {
-	held := struct {
-		Type corev1.SecretType
-		Data map[string][]byte
-		Text map[string]string
-	}{}
-	if o.Secret != nil {
-		held.Type, held.Data = o.Secret.Type, o.Secret.Data
-	} else {
-		held.Data, held.Text = o.ConfigMap.BinaryData, o.ConfigMap.Data
-	}
-	encoded, err := json.Marshal(held)
-	if err != nil {
-		panic(err) // maps of texts and bytes always encode
-	}
-	return Digest(encoded)
 }
 
 func unchanged(a, b Object) bool {

@@ -41,23 +41,25 @@ func TestProvide(t *testing.T) {
 		want  Change
 		err   string
 	}{
-		"nothing is there":            {copy: secretCopy("x"), owner: app, want: Create},
-		"it is as it should be":       {live: made(t, secretCopy("x"), app), copy: secretCopy("x"), owner: app, want: Nothing},
-		"another deployment's, too":   {live: made(t, secretCopy("x"), app), copy: secretCopy("x"), owner: other, want: Update},
-		"it holds something else":     {live: made(t, secretCopy("y"), app), copy: secretCopy("x"), owner: app, want: Update},
-		"a mark was taken off":        {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { delete(s.Labels, names.LabelBundleDeployment) }), copy: secretCopy("x"), owner: app, want: Update},
-		"somebody's label is on it":   {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.Labels["their"] = "label" }), copy: secretCopy("x"), owner: app, want: Nothing},
-		"another type":                {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }), copy: secretCopy("x"), owner: app, want: Recreate},
-		"immutable and different":     {live: edit(made(t, secretCopy("y"), app), func(s *corev1.Secret) { s.Immutable = &yes }), copy: secretCopy("x"), owner: app, want: Recreate},
-		"immutable and the same":      {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.Immutable = &yes }), copy: secretCopy("x"), owner: app, want: Nothing},
-		"nobody's copy":               {live: theirs, copy: secretCopy("x"), owner: app, err: "there is one already that is no copy"},
-		"nobody's copy, to be taken":  {live: theirs, copy: secretCopy("x"), owner: app, take: true, want: Update},
-		"another agent's":             {live: made(t, secretCopy("x"), Owner{"others", "app"}), copy: secretCopy("x"), owner: app, take: true, err: "the agent of namespace others"},
-		"of another source":           {live: made(t, secretCopy("x"), app), copy: elsewhere, owner: other, take: true, err: "it is a copy of ws/pull, for app"},
-		"of another source, its own":  {live: made(t, secretCopy("x"), app), copy: elsewhere, owner: app, want: Update},
-		"it is being deleted":         {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.DeletionTimestamp = &metav1.Time{} }), copy: secretCopy("x"), owner: app, err: "it is being deleted"},
-		"config map, nothing there":   {copy: mapCopy(), owner: app, want: Create},
-		"config map, as it should be": {live: made(t, mapCopy(), app), copy: mapCopy(), owner: app, want: Nothing},
+		"nothing is there":              {copy: secretCopy("x"), owner: app, want: Create},
+		"it is as it should be":         {live: made(t, secretCopy("x"), app), copy: secretCopy("x"), owner: app, want: Nothing},
+		"another deployment's, too":     {live: made(t, secretCopy("x"), app), copy: secretCopy("x"), owner: other, want: Update},
+		"it holds something else":       {live: made(t, secretCopy("y"), app), copy: secretCopy("x"), owner: app, want: Update},
+		"a mark was taken off":          {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { delete(s.Labels, names.LabelBundleDeployment) }), copy: secretCopy("x"), owner: app, want: Update},
+		"somebody's label is on it":     {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.Labels["their"] = "label" }), copy: secretCopy("x"), owner: app, want: Nothing},
+		"another type":                  {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }), copy: secretCopy("x"), owner: app, want: Recreate},
+		"immutable and different":       {live: edit(made(t, secretCopy("y"), app), func(s *corev1.Secret) { s.Immutable = &yes }), copy: secretCopy("x"), owner: app, want: Recreate},
+		"immutable and the same":        {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.Immutable = &yes }), copy: secretCopy("x"), owner: app, want: Nothing},
+		"nobody's copy":                 {live: theirs, copy: secretCopy("x"), owner: app, err: "there is one already that is no copy"},
+		"nobody's copy, to be taken":    {live: theirs, copy: secretCopy("x"), owner: app, take: true, want: Update},
+		"another agent's":               {live: made(t, secretCopy("x"), Owner{"others", "app"}), copy: secretCopy("x"), owner: app, take: true, err: "the agent of namespace others"},
+		"of another source":             {live: made(t, secretCopy("x"), app), copy: elsewhere, owner: other, take: true, err: "it is a copy of ws/pull, for app"},
+		"of another source, its own":    {live: made(t, secretCopy("x"), app), copy: elsewhere, owner: app, want: Update},
+		"our label was taken off":       {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { delete(s.Labels, names.LabelCopiedBy) }), copy: secretCopy("x"), owner: app, want: Update},
+		"another's label was taken off": {live: edit(made(t, secretCopy("x"), other), func(s *corev1.Secret) { delete(s.Labels, names.LabelCopiedBy) }), copy: secretCopy("x"), owner: app, err: "there is one already that is no copy"},
+		"it is being deleted":           {live: edit(made(t, secretCopy("x"), app), func(s *corev1.Secret) { s.DeletionTimestamp = &metav1.Time{} }), copy: secretCopy("x"), owner: app, err: "it is being deleted"},
+		"config map, nothing there":     {copy: mapCopy(), owner: app, want: Create},
+		"config map, as it should be":   {live: made(t, mapCopy(), app), copy: mapCopy(), owner: app, want: Nothing},
 		"config map, immutable": {live: func() Object {
 			o := made(t, mapCopy(), app)
 			o.ConfigMap.Immutable, o.ConfigMap.Data = &yes, nil
@@ -127,29 +129,44 @@ func TestMarksOfLongNames(t *testing.T) {
 // whenever the other one writes.
 func TestRestoringLeavesWhatAnotherDeploymentGot(t *testing.T) {
 	before, after := secretCopy("before"), secretCopy("after")
-	both := made(t, before, app, other)
-	change, now, err := Terms{Namespace: "web", Owner: app}.Provide(both, &after)
-	if change != Update || err != nil {
-		t.Fatalf("rolled out: %v, %v", change, err)
+	provide := func(live Object, c *Copy, owner Owner, restore bool) (Change, Object) {
+		t.Helper()
+		change, wanted, err := Terms{Namespace: "web", Owner: owner, Restore: restore}.Provide(live, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return change, wanted
 	}
-	if change, _, err := (Terms{Namespace: "web", Owner: other, Restore: true}).Provide(now, &before); change != Nothing || err != nil {
-		t.Errorf("the one that has not come to it yet: %v, %v", change, err)
+	change, now := provide(made(t, before, app, other), &after, app, false)
+	if change != Update {
+		t.Fatalf("rolled out: %v", change)
 	}
-	// What somebody else wrote is nobody's wish.
+	if change, _ := provide(now, &before, other, true); change != Nothing {
+		t.Errorf("the one that has not come to it yet: %v", change)
+	}
+	// What somebody else wrote is nobody's wish, and taken back by the one that was deployed last.
 	edited := now.copy()
 	edited.Secret.Data["password"] = []byte("theirs")
-	change, restored, err := Terms{Namespace: "web", Owner: app, Restore: true}.Provide(edited, &after)
-	if change != Update || err != nil || string(restored.Secret.Data["password"]) != "after" {
-		t.Errorf("edited: %v, %v", change, err)
+	if change, _ := provide(edited, &before, other, true); change != Nothing {
+		t.Errorf("edited, the one that has not come to it yet: %v", change)
 	}
-	// One that has not left its mark yet does.
-	third := Owner{"agents", "third"}
-	if change, _, _ := (Terms{Namespace: "web", Owner: third, Restore: true}).Provide(now, &before); change != Update {
+	change, restored := provide(edited, &after, app, true)
+	if change != Update || string(restored.Secret.Data["password"]) != "after" {
+		t.Errorf("edited: %v", change)
+	}
+	// It was deployed with something that is not wanted any more, and failed: nobody else wants that.
+	change, back := provide(now, &before, app, true)
+	if change != Update || string(back.Secret.Data["password"]) != "before" {
+		t.Errorf("taken back: %v", change)
+	}
+	if change, _ := provide(back, &before, other, true); change != Nothing {
+		t.Errorf("then both want the same: %v", change)
+	}
+	// One that has not left its mark yet does, and the only one has nobody to give way to.
+	if change, _ := provide(now, &before, Owner{"agents", "third"}, true); change != Update {
 		t.Errorf("the third: %v", change)
 	}
-	// The only one has nobody to give way to.
-	alone := made(t, after, app)
-	if change, _, _ := (Terms{Namespace: "web", Owner: app, Restore: true}).Provide(alone, &before); change != Update {
+	if change, _ := provide(made(t, after, app), &before, app, true); change != Update {
 		t.Errorf("alone: %v", change)
 	}
 }

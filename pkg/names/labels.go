@@ -101,6 +101,8 @@ const (
 	// AnnotationDownstreamResources, on a BundleDeployment, is the digest of the Secrets and ConfigMaps that it has copied to
 	// its cluster, as its Secret holds them.
 	AnnotationDownstreamResources = "flotilla-gitops.github.io/downstream-resources"
+	// AnnotationInputs, on the Secret of a BundleDeployment, tells the digests of the values and of the copies in it.
+	AnnotationInputs = "flotilla-gitops.github.io/inputs"
 	// AnnotationPath, on a Bundle, is the folder it was read from, relative to the root of the repository.
 	AnnotationPath = "flotilla-gitops.github.io/path"
 	// AnnotationOverrideTargets, with the value "true" on a Bundle, says that its targets are its own and not those of
@@ -169,7 +171,8 @@ const (
 	AnnotationCopiedFrom = "flotilla-gitops.github.io/copied-from"
 	// AnnotationCopied, on a copy, is the digest of what the agent wrote there last.
 	AnnotationCopied = "flotilla-gitops.github.io/copied"
-	// PrefixCopiedFor, with the label form of the name of a deployment, is an annotation of the copies that it has.
+	// PrefixCopiedFor, with the label form of the name of a deployment, is an annotation of the copies that it has: the digest
+	// of what is to be there for it.
 	PrefixCopiedFor = "copied-for.flotilla-gitops.github.io/"
 	// UnclaimedRemove has the release uninstalled, without its hooks.
 	UnclaimedRemove = "remove"

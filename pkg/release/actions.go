@@ -12,12 +12,10 @@ import (
 	helmrelease "helm.sh/helm/v3/pkg/release"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/flotilla-gitops/flotilla/pkg/copies"
 )
 
 func (m *Manager) install(ctx context.Context, s step) error {
-	act, pkg, err := m.prepare(ctx, s)
+	act, pkg, err := m.prepare(ctx, s.req)
 	if err != nil {
 		return err
 	}
@@ -46,7 +44,7 @@ func (m *Manager) install(ctx context.Context, s step) error {
 }
 
 func (m *Manager) upgrade(ctx context.Context, s step) error {
-	act, pkg, err := m.prepare(ctx, s)
+	act, pkg, err := m.prepare(ctx, s.req)
 	if err != nil {
 		return err
 	}
@@ -74,8 +72,7 @@ func (m *Manager) upgrade(ctx context.Context, s step) error {
 }
 
 // prepare loads the package, and makes the namespace and what is to be in it first.
-func (m *Manager) prepare(ctx context.Context, s step) (*actor, Package, error) {
-	req := s.req
+func (m *Manager) prepare(ctx context.Context, req *Request) (*actor, Package, error) {
 	act, err := m.handler(req.ServiceAccount)
 	if err != nil {
 		return nil, Package{}, err
@@ -87,12 +84,10 @@ func (m *Manager) prepare(ctx context.Context, s step) (*actor, Package, error) 
 	if err := (namespaces{look: m.self.client, write: act.client}).ensure(ctx, req.Key.Namespace, req.Namespace); err != nil {
 		return nil, Package{}, err
 	}
-	s.outcome.Copied, err = m.Provide(ctx, Provision{
-		Terms:          copies.Terms{Namespace: req.Key.Namespace, Owner: req.Owner.copies(), Take: req.Helm.TakeOwnership},
-		ServiceAccount: req.ServiceAccount, Copies: pkg.Copies,
-	})
-	if err != nil {
-		return nil, Package{}, err
+	if len(pkg.Copies) > 0 {
+		if err := req.Provide(ctx, pkg.Copies); err != nil {
+			return nil, Package{}, err
+		}
 	}
 	return act, pkg, nil
 }
@@ -172,7 +167,7 @@ func recordName(release string, revision int) string {
 // wanted one have in common belong to the latter, before it is installed:
 // there is no moment at which one of them could be deleted.
 func (m *Manager) handOver(ctx context.Context, s step) error {
-	act, pkg, err := m.prepare(ctx, s)
+	act, pkg, err := m.prepare(ctx, s.req)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,9 @@ type Request struct {
 	// Load returns what the release is to be made from. It is called only if the release has to be made, and then once
 	// for each action.
 	Load func(context.Context) (Package, error)
+	// Provide is called with the copies of a package that has some, in the namespace of the release, before anything else is
+	// done with it.
+	Provide func(context.Context, []copies.Copy) error
 	// ServiceAccount of the agent's namespace to act as; empty for the agent itself.
 	ServiceAccount string
 	// Elsewhere are releases that the deployment has under other names.
@@ -98,8 +101,6 @@ type Outcome struct {
 	Release *Release
 	// Taken are the actions that were needed, in order.
 	Taken []Action
-	// Copied are the copies that were provided, with the resourceVersion that they had then.
-	Copied map[CopyKey]string
 	// Remaining are objects of earlier releases of the deployment that are being deleted and still there. Apply is to
 	// be called again when they have gone.
 	Remaining []Remaining

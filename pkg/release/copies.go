@@ -36,9 +36,16 @@ type Provision struct {
 	Copies []copies.Copy
 }
 
-// Provide makes copies what they should be, and returns the resourceVersion that each of them has then. What is as it
-// should be is not written.
-func (m *Manager) Provide(ctx context.Context, p Provision) (map[CopyKey]string, error) {
+// Provided are copies as they were provided.
+type Provided struct {
+	// Versions are the resourceVersions that they have.
+	Versions map[CopyKey]string
+	// Written says that one of them had to be written.
+	Written bool
+}
+
+// Provide makes copies what they should be. What is as it should be is not written.
+func (m *Manager) Provide(ctx context.Context, p Provision) (*Provided, error) {
 	act, err := m.handler(p.ServiceAccount)
 	if err != nil {
 		return nil, err
@@ -48,14 +55,14 @@ func (m *Manager) Provide(ctx context.Context, p Provision) (map[CopyKey]string,
 			return nil, err
 		}
 	}
-	made := make(map[CopyKey]string, len(p.Copies))
+	made := &Provided{Versions: make(map[CopyKey]string, len(p.Copies))}
 	for i := range p.Copies {
 		key := CopyKey{p.Copies[i].Ref(), p.Terms.Namespace}
-		version, err := m.provide(ctx, copyClient{act, key}, p, &p.Copies[i])
+		version, written, err := m.provide(ctx, copyClient{act, key}, p, &p.Copies[i])
 		if err != nil {
 			return nil, fmt.Errorf("copying %s of the hub to %s: %w", p.Copies[i].Source(), key, err)
 		}
-		made[key] = version
+		made.Versions[key], made.Written = version, made.Written || written
 	}
 	return made, nil
 }
@@ -63,22 +70,23 @@ func (m *Manager) Provide(ctx context.Context, p Provision) (map[CopyKey]string,
 // copyTries is how often a copy is written that others write at the same moment, such as another deployment that has it.
 const copyTries = 5
 
-func (m *Manager) provide(ctx context.Context, at copyClient, p Provision, c *copies.Copy) (version string, err error) {
+func (m *Manager) provide(ctx context.Context, at copyClient, p Provision, c *copies.Copy) (version string, written bool, err error) {
 	for range copyTries {
 		live, readErr := at.get(ctx)
 		if readErr != nil {
-			return "", readErr
+			return "", written, readErr
 		}
 		change, wanted, refusal := p.Terms.Provide(live, c)
 		if refusal != nil {
-			return "", fmt.Errorf("%w: %w", ErrCopyTaken, refusal)
+			return "", written, fmt.Errorf("%w: %w", ErrCopyTaken, refusal)
 		}
 		if change != copies.Nothing {
+			written = true
 			m.log.WithFields(logrus.Fields{"deployment": p.Terms.Owner.Deployment, "namespace": p.Terms.Namespace, "object": at.key.String()}).Info("Copying from the hub")
 		}
 		switch change {
 		case copies.Nothing:
-			return live.Meta().GetResourceVersion(), nil
+			return live.Meta().GetResourceVersion(), written, nil
 		case copies.Recreate:
 			if err = at.delete(ctx, live); err == nil || apierrors.IsNotFound(err) {
 				version, err = at.create(ctx, wanted)
@@ -90,51 +98,62 @@ func (m *Manager) provide(ctx context.Context, at copyClient, p Provision, c *co
 		case copies.Delete:
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
-			return version, err
+			return version, written, err
 		}
 	}
-	return "", err
+	return "", written, err
 }
 
 // copies returns the owner as copies know it.
 func (o Owner) copies() copies.Owner { return copies.Owner{Agent: o.Agent, Deployment: o.Deployment} }
 
-// Withdrawal asks for copies to go that a deployment has no more.
+// Withdrawal asks for a copy to go that a deployment has no more.
 type Withdrawal struct {
 	// Owner is the deployment.
 	Owner Owner
 	// ServiceAccount of the agent's namespace to act as; empty for the agent itself.
 	ServiceAccount string
-	// Copies are those that are to go.
-	Copies []CopyKey
-	// Keep leaves them in the cluster, as objects like others.
+	// Copy is the one that is to go.
+	Copy CopyKey
+	// Keep leaves it in the cluster, as an object like others.
 	Keep bool
 }
 
-// Withdraw takes copies from a deployment. Those that no other has are deleted.
+// Held returns those of the copies that bear the mark of the deployment. It looks as the agent itself: that a deployment has none
+// must not depend on what its account may see.
+func (m *Manager) Held(ctx context.Context, owner Owner, keys []CopyKey) ([]CopyKey, error) {
+	var held []CopyKey
+	for _, key := range keys {
+		live, err := copyClient{m.self, key}.get(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("looking for the copy %s: %w", key, err)
+		}
+		if change, _ := copies.Withdraw(live, owner.copies(), false); change != copies.Nothing {
+			held = append(held, key)
+		}
+	}
+	return held, nil
+}
+
+// Withdraw takes a copy from a deployment. One that no other has is deleted.
 func (m *Manager) Withdraw(ctx context.Context, w Withdrawal) error {
 	act, err := m.handler(w.ServiceAccount)
 	if err != nil {
 		return err
 	}
-	for _, key := range w.Copies {
-		if err := m.withdraw(ctx, copyClient{act, key}, w); err != nil {
-			return fmt.Errorf("removing the copy %s: %w", key, err)
-		}
-	}
-	return nil
+	return m.explain(ctx, m.withdraw(ctx, copyClient{act, w.Copy}, w), fmt.Sprintf("removing the copy %s", w.Copy))
 }
 
 func (m *Manager) withdraw(ctx context.Context, at copyClient, w Withdrawal) (err error) {
 	for range copyTries {
-		live, readErr := at.get(ctx)
+		live, readErr := copyClient{m.self, w.Copy}.get(ctx)
 		if readErr != nil {
 			return readErr
 		}
 		change, wanted := copies.Withdraw(live, w.Owner.copies(), w.Keep)
 		switch change {
 		case copies.Delete:
-			m.log.WithFields(logrus.Fields{"deployment": w.Owner.Deployment, "namespace": at.key.Namespace, "object": at.key.String()}).Info("Removing copy")
+			m.log.WithFields(logrus.Fields{"deployment": w.Owner.Deployment, "namespace": w.Copy.Namespace, "object": w.Copy.String()}).Info("Removing copy")
 			err = at.delete(ctx, live)
 		case copies.Update:
 			_, err = at.update(ctx, wanted)

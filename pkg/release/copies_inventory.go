@@ -24,6 +24,13 @@ type CopyEvent struct {
 	Version string
 }
 
+// HeldCopy is a copy that a deployment has.
+type HeldCopy struct {
+	Key CopyKey
+	// Version is its resourceVersion.
+	Version string
+}
+
 // CopyInventory knows the copies that the agent put into the cluster, from watches of the metadata of what bears its mark.
 // It can lag behind, also at first: what it learns later is an event.
 type CopyInventory struct {
@@ -91,8 +98,8 @@ func (i *CopyInventory) OnChange(f func(CopyEvent)) error {
 }
 
 // Of returns the copies that a deployment has, sorted.
-func (i *CopyInventory) Of(deployment string) []CopyKey {
-	var keys []CopyKey
+func (i *CopyInventory) Of(deployment string) []HeldCopy {
+	var held []HeldCopy
 	for kind, informer := range i.informers {
 		found, err := informer.GetIndexer().ByIndex(byDeployment, DeploymentLabel(deployment))
 		if err != nil {
@@ -100,10 +107,10 @@ func (i *CopyInventory) Of(deployment string) []CopyKey {
 		}
 		for _, obj := range found {
 			if meta, ok := obj.(metav1.Object); ok {
-				keys = append(keys, CopyKey{copies.Ref{Kind: kind, Name: meta.GetName()}, meta.GetNamespace()})
+				held = append(held, HeldCopy{CopyKey{copies.Ref{Kind: kind, Name: meta.GetName()}, meta.GetNamespace()}, meta.GetResourceVersion()})
 			}
 		}
 	}
-	slices.SortFunc(keys, func(a, b CopyKey) int { return cmp.Compare(a.String(), b.String()) })
-	return keys
+	slices.SortFunc(held, func(a, b HeldCopy) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
+	return held
 }

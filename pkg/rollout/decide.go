@@ -125,12 +125,22 @@ func (p *planner) stage(t *Target) verdict {
 		return verdict{action: update, reason: ReasonStaged}
 	case differs(p.Bundle, t):
 		return verdict{action: update, reason: ReasonSettings}
-	case outdated(t) && p.Bundle.Spec.Paused:
-		return verdict{hold, ReasonPaused, "what is new is staged, and the bundle is paused"}
 	case outdated(t):
-		return verdict{hold, ReasonPaused, "what is new is staged, and the cluster is paused"}
+		return verdict{hold, ReasonPaused, p.paused(t)}
 	}
 	return verdict{}
+}
+
+// paused says what waits for what to be resumed. What is copied is not staged.
+func (p *planner) paused(t *Target) string {
+	what, who := "what is new is staged", "cluster"
+	if t.Existing.Spec.DeploymentID == t.DeploymentID {
+		what = "other copies wait"
+	}
+	if p.Bundle.Spec.Paused {
+		who = "bundle"
+	}
+	return what + ", and the " + who + " is paused"
 }
 
 // steps turns verdicts into the plan.

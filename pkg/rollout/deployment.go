@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"reflect"
 	"slices"
@@ -58,6 +60,25 @@ func setCopies(bd *fleet.BundleDeployment, digest string) {
 	bd.Annotations[names.AnnotationDownstreamResources] = digest
 }
 
+// sum returns the digest of data, empty if there is none.
+func sum(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	digest := sha256.Sum256(data)
+	return hex.EncodeToString(digest[:])
+}
+
+// HasInputs says whether a deployment means something that stands in its Secret.
+func HasInputs(bd *fleet.BundleDeployment) bool { return bd.Spec.ValuesHash != "" || copied(bd) != "" }
+
+// Holds says whether a Secret holds what the deployment means now. One that does not say what it holds was written before any
+// did, and holds no copies.
+func Holds(secret *corev1.Secret, bd *fleet.BundleDeployment) bool {
+	holds, says := secret.Annotations[names.AnnotationInputs]
+	return !says && copied(bd) == "" || holds == bd.Spec.ValuesHash+"/"+copied(bd)
+}
+
 // Inputs are what a deployment needs and does not say itself: they stand in its Secret.
 type Inputs struct {
 	// Values are the helm values, as JSON.
@@ -98,6 +119,7 @@ func InputsSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, in Inputs, before
 				names.LabelBundleName:      b.Name,
 				names.LabelBundleNamespace: b.Namespace,
 			},
+			Annotations: map[string]string{names.AnnotationInputs: sum(data[names.KeyValues]) + "/" + sum(data[names.KeyDownstreamResources])},
 		},
 		Type: names.SecretTypeDeployment,
 		Data: data,

@@ -118,12 +118,13 @@ func (h *hub) target(n *node) Target {
 	}
 	t.DeploymentID = h.wanted(n)
 	t.ValuesHash = "values of " + t.DeploymentID
-	if h.sources > 0 {
-		t.Copies = fmt.Sprintf("sources %d %t", h.sources, n.custom)
-	}
 	t.Options = fleet.BundleDeploymentOptions{
 		DefaultNamespace: "web", ForceSyncGeneration: h.force, Helm: &fleet.HelmOptions{Chart: t.DeploymentID},
 		CorrectDrift: h.bundle.Spec.CorrectDrift,
+	}
+	if h.sources > 0 {
+		t.Copies = fmt.Sprintf("sources %d %t", h.sources, n.custom)
+		t.Options.DownstreamResources = []fleet.DownstreamResource{{Kind: "Secret", Name: "pull"}}
 	}
 	return t
 }

@@ -74,7 +74,7 @@ func isMine(t Target) bool { return t.Existing != nil && t.Existing.DeletionTime
 
 func runs(bd *fleet.BundleDeployment) bool {
 	return bd.Spec.DeploymentID != "" && bd.Spec.DeploymentID == bd.Status.AppliedDeploymentID && bd.Status.Ready &&
-		bd.Spec.DownstreamResourcesGeneration == bd.Status.DownstreamResourcesGeneration
+		(len(bd.Spec.Options.DownstreamResources) == 0 || bd.Spec.DownstreamResourcesGeneration == bd.Status.DownstreamResourcesGeneration)
 }
 
 // copiesOf is the digest of what a deployment has copied.

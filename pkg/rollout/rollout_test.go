@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
@@ -342,6 +343,30 @@ func TestInputsSecret(t *testing.T) {
 	} {
 		if got := fmt.Sprintf("%s", InputsSecret(web(), tt.bd, tt.in, tt.before).Data); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestHolds(t *testing.T) {
+	bd := &fleet.BundleDeployment{}
+	bd.Spec.ValuesHash = "4c94485e0c21ae6c41ce1dfe7b6bfaceea5ab68e40a2476f50208e526f506080" // of "v"
+	secret := InputsSecret(web(), bd, Inputs{Values: []byte("v")}, nil)
+	silent := secret.DeepCopy()
+	silent.Annotations = nil
+	other := bd.DeepCopy()
+	other.Annotations = map[string]string{names.AnnotationDownstreamResources: "c1"}
+	newer := bd.DeepCopy()
+	newer.Spec.ValuesHash = "another"
+	for name, tt := range map[string]struct {
+		secret *corev1.Secret
+		bd     *fleet.BundleDeployment
+		want   bool
+	}{
+		"what it was written for": {secret, bd, true}, "other values": {secret, newer, false}, "copies, which it has not": {secret, other, false},
+		"it says nothing": {silent, newer, true}, "it says nothing, and has no copies": {silent, other, false},
+	} {
+		if got := Holds(tt.secret, tt.bd); got != tt.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package deployments
 
 import (
 	"context"
+	"errors"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -11,7 +12,7 @@ import (
 // act does what the decision asks for.
 func (c *Controller) act(ctx context.Context, w World, d Decision) (result, error) {
 	var made result
-	var err error
+	var err, hub error
 	switch d.Step {
 	case StepRemove:
 		return c.remove(ctx, w, d)
@@ -19,15 +20,18 @@ func (c *Controller) act(ctx context.Context, w World, d Decision) (result, erro
 		if made, err = c.deploy(ctx, w, d); err != nil {
 			return result{}, err
 		}
-	case StepCopy:
-		if made, err = c.copy(ctx, w, d); err != nil {
-			return result{}, err
-		}
 	case StepMonitor:
 		if made, err = c.current(ctx, w, d); err != nil {
 			return result{}, err
 		}
 		made.Deployed, made.Applied = &Verdict{metav1.ConditionTrue, ReasonDeployed, ""}, true
+		if d.Message != "" {
+			made.copiesLost(d.Message)
+		}
+		if d.Copy {
+			// If the hub does not answer, the objects of the release are looked after all the same.
+			hub = c.copy(ctx, w, d, &made)
+		}
 	case StepLeave, StepWait:
 		if err = c.adopt(ctx, w, d); err != nil {
 			return result{}, err
@@ -42,7 +46,7 @@ func (c *Controller) act(ctx context.Context, w World, d Decision) (result, erro
 		seen, err = c.look(ctx, w.Deployment, made.Release, made.Applied)
 		made.see(seen)
 	}
-	return made, err
+	return made, errors.Join(err, hub)
 }
 
 // explain says why nothing is done. What was said about an attempt that failed

@@ -99,7 +99,8 @@ type Releases interface {
 	IsNamespaced(schema.GroupVersionKind) (namespaced, known bool)
 	Predict(context.Context, release.Question) (*release.Prediction, error)
 	Correct(context.Context, release.Correction) (*unstructured.Unstructured, error)
-	Provide(context.Context, release.Provision) (map[release.CopyKey]string, error)
+	Provide(context.Context, release.Provision) (*release.Provided, error)
+	Held(context.Context, release.Owner, []release.CopyKey) ([]release.CopyKey, error)
 	Withdraw(context.Context, release.Withdrawal) error
 	ForgetKinds()
 }
@@ -113,7 +114,7 @@ type Inventory interface {
 
 // CopyInventory knows which copies there are.
 type CopyInventory interface {
-	Of(deployment string) []release.CopyKey
+	Of(deployment string) []release.HeldCopy
 	OnChange(func(release.CopyEvent)) error
 }
 

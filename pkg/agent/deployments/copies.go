@@ -3,7 +3,9 @@ package deployments
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,7 +26,8 @@ func fingerprint(bd *fleet.BundleDeployment) string {
 	return names.Fingerprint(bd.Spec.DeploymentID, copiedBy(bd))
 }
 
-// wanted returns the copies that a deployment asks for, in the namespace of its release.
+// wanted returns the copies that a deployment asks for, in the namespace of its
+// release.
 func (w World) wanted(d Decision) []release.CopyKey {
 	refs, _ := copies.Refs(w.Deployment.Spec.Options.DownstreamResources)
 	keys := make([]release.CopyKey, len(refs))
@@ -36,84 +39,173 @@ func (w World) wanted(d Decision) []release.CopyKey {
 
 // spare returns the copies that a deployment has and does not ask for.
 func (w World) spare(d Decision) []release.CopyKey {
-	if len(w.Copies) == 0 {
+	if len(w.Copies.Held) == 0 {
 		return nil
 	}
 	wanted := w.wanted(d)
-	return slices.DeleteFunc(slices.Clone(w.Copies), func(key release.CopyKey) bool { return slices.Contains(wanted, key) })
-}
-
-// all returns every copy that a deployment may have: what is known is joined by what it asks for, which may have been made a moment ago.
-func (w World) all(d Decision) []release.CopyKey {
-	keys := slices.Clone(w.Copies)
-	for _, key := range w.wanted(d) {
-		if !slices.Contains(keys, key) {
-			keys = append(keys, key)
+	var spare []release.CopyKey
+	for _, held := range w.Copies.Held {
+		if !slices.Contains(wanted, held.Key) {
+			spare = append(spare, held.Key)
 		}
 	}
-	return keys
+	return spare
+}
+
+// ours says whether a namespace is one that the deployment has, or had, its
+// release in. Marks in another one may be anybody's.
+func (w World) ours(d Decision, namespace string) bool {
+	return namespace == d.Wanted.Namespace ||
+		slices.ContainsFunc(w.Records, func(r release.Record) bool { return r.Key.Namespace == namespace })
+}
+
+// CopiesSeen is what is known of the copies of a deployment.
+type CopiesSeen struct {
+	// Held are those that bear its mark, as far as is known.
+	Held []release.HeldCopy
+	// Unseen says that it asks for some that nobody has looked at since they changed.
+	Unseen bool
+	// Due is when they may be looked at again, after what went wrong, or was changed back, before.
+	Due time.Time
+	// Problem says what is wrong with them; empty if nothing is known to be.
+	Problem string
+}
+
+// whenCopiesAreDue has the copies of a release that is in sync brought about.
+func whenCopiesAreDue(w World, d *Decision) {
+	switch {
+	case !w.Copies.Unseen && len(w.spare(*d)) == 0:
+	case w.Now.Before(w.Copies.Due):
+		d.Recheck = w.Copies.Due.Sub(w.Now)
+		if w.Copies.Problem == "" {
+			d.Message = "what is copied from the hub is changed by somebody else each time it is put right; it will be again at " +
+				w.Copies.Due.UTC().Format(time.RFC3339)
+		}
+	default:
+		d.Copy = true
+	}
+	if w.Copies.Problem != "" {
+		d.Message = w.Copies.Problem
+	}
 }
 
 // copy brings the copies of a deployment to what they should be. Its release is
-// what is asked for.
-func (c *Controller) copy(ctx context.Context, w World, d Decision) (result, error) {
+// what is asked for. It fails only if the hub does not answer.
+func (c *Controller) copy(ctx context.Context, w World, d Decision, made *result) error {
 	job := c.job(w, d)
-	err := job.provide(ctx)
+	provided, err := job.provide(ctx)
 	var hub *HubError
-	switch {
-	case ctx.Err() != nil:
-		return result{}, context.Cause(ctx)
-	case errors.As(err, &hub):
-		return result{}, err
-	case errors.Is(err, errValuesOutdated):
-		return c.notYet(ctx, w, d)
-	case err != nil:
-		made, err := c.failed(ctx, job, err)
-		made.CopiesLost = true
-		return made, err
+	if ctx.Err() != nil || errors.As(err, &hub) {
+		return err
 	}
-	c.memory.with(w.Deployment.Name, func(r *remembered) { r.failed = nil })
-	made, err := c.current(ctx, w, d)
-	made.Deployed, made.Applied = &Verdict{metav1.ConditionTrue, ReasonDeployed, ""}, true
-	return made, err
+	if err == nil {
+		err = job.withdraw(ctx, w.spare(d))
+	}
+	problem := ""
+	if err != nil {
+		err = job.redactor.Error(err)
+		problem = err.Error()
+		job.log.WithError(err).Warn("Copying from the hub failed")
+		c.deps.Metrics.failure()
+	}
+	var due time.Time
+	c.memory.with(job.bd.Name, func(r *remembered) {
+		now := c.clock.Now()
+		switch {
+		case err != nil:
+			r.copying.bout = r.copying.bout.Failed(now)
+		case provided.Written:
+			r.copying.bout = r.copying.bout.Corrected(now)
+		}
+		r.copying.problem, due = problem, r.copying.bout.Due()
+	})
+	if problem != "" {
+		made.copiesLost(problem)
+		made.recheck = due.Sub(c.clock.Now())
+		return nil
+	}
+	made.Deployed, made.CopiesLost = &Verdict{metav1.ConditionTrue, ReasonDeployed, ""}, false
+	return nil
 }
 
-// provide has the copies be what the hub says, and those go that are not asked for.
-func (j *deployment) provide(ctx context.Context) error {
+// copiesLost has the report say that copies are not what they should be.
+func (r *result) copiesLost(why string) {
+	r.Deployed, r.CopiesLost = &Verdict{metav1.ConditionFalse, ReasonFailed, why}, true
+}
+
+// provide has the copies be what the hub says.
+func (j *deployment) provide(ctx context.Context) (*release.Provided, error) {
 	in, err := j.c.hubInputs(ctx, j.bd)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	j.redact(nil, in.copies)
 	if j.as, err = j.c.serviceAccount(ctx, j.bd); err != nil {
-		return err
+		return nil, err
 	}
-	namespace := namespaceOptions(&j.bd.Spec.Options)
-	made, err := j.c.deps.Releases.Provide(ctx, release.Provision{
+	return j.provideThese(ctx, in.copies, true)
+}
+
+// provideThese makes copies. restore is for a deployment whose release is what
+// is asked for: see copies.Terms.
+func (j *deployment) provideThese(ctx context.Context, list []copies.Copy, restore bool) (*release.Provided, error) {
+	p := release.Provision{
 		Terms: copies.Terms{
 			Namespace: j.d.Wanted.Namespace, Owner: copies.Owner{Agent: j.w.Owner.Agent, Deployment: j.w.Owner.Deployment},
-			Take: helmOptions(&j.bd.Spec.Options).TakeOwnership, Restore: true,
+			Take: helmOptions(&j.bd.Spec.Options).TakeOwnership, Restore: restore,
 		},
-		Ensure: &namespace, ServiceAccount: j.as, Copies: in.copies,
-	})
-	if err != nil {
-		return err
+		ServiceAccount: j.as, Copies: list,
 	}
-	j.noteCopies(made)
+	if restore {
+		namespace := namespaceOptions(&j.bd.Spec.Options)
+		p.Ensure = &namespace
+	}
+	j.c.memory.providing(j.bd.Name)
+	made, err := j.c.deps.Releases.Provide(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	j.c.memory.provided(j.bd.Name, made.Versions)
+	return made, nil
+}
+
+// copy makes copies for a release that is being made.
+func (j *deployment) copy(ctx context.Context, list []copies.Copy) error {
+	_, err := j.provideThese(ctx, list, false)
+	return err
+}
+
+// settleCopies brings about what a release did not that only had to be adopted,
+// and has the copies go that are not asked for any more.
+func (j *deployment) settleCopies(ctx context.Context) error {
+	seen := CopiesSeen{}
+	j.c.memory.with(j.bd.Name, func(r *remembered) { seen = r.copying.see(nil, j.w.wanted(j.d), nil) })
+	if seen.Unseen {
+		if _, err := j.provide(ctx); err != nil {
+			return err
+		}
+	}
 	return j.withdraw(ctx, j.w.spare(j.d))
 }
 
-// noteCopies remembers copies as they were provided: their events are no news.
-func (j *deployment) noteCopies(made map[release.CopyKey]string) {
-	j.c.memory.with(j.bd.Name, func(r *remembered) { r.copied = made })
-}
-
-// withdraw has copies go.
+// withdraw has copies go. Those in namespaces that the deployment never had a
+// release in are left if its account may not remove them: their marks may be
+// forged, and must do the deployment no harm.
 func (j *deployment) withdraw(ctx context.Context, keys []release.CopyKey) error {
-	if len(keys) == 0 {
-		return nil
+	for _, key := range keys {
+		err := j.c.deps.Releases.Withdraw(ctx, release.Withdrawal{
+			Owner: j.w.Owner, ServiceAccount: j.as, Copy: key, Keep: j.bd.DeletionTimestamp != nil && keeps(j.bd),
+		})
+		switch {
+		case err == nil:
+		case j.w.ours(j.d, key.Namespace):
+			return err
+		default:
+			j.log.WithError(err).WithField("object", key.String()).Warn("Copy stays: it bears the mark of the deployment, which has nothing in its namespace")
+			j.c.memory.with(j.bd.Name, func(r *remembered) { r.copying.disown(key) })
+		}
 	}
-	return j.c.deps.Releases.Withdraw(ctx, release.Withdrawal{Owner: j.w.Owner, ServiceAccount: j.as, Copies: keys})
+	return nil
 }
 
 // redact has values, and what copies of Secrets hold, taken out of messages.
@@ -132,37 +224,49 @@ func (j *deployment) redact(values map[string]any, list []copies.Copy) {
 	j.redactor = release.NewRedactor(all, j.d.Wanted.Name, j.d.Wanted.Namespace, j.bd.Name)
 }
 
-// withdrawAll has all copies of a deployment go that is being removed. Those of
-// one whose objects stay become objects like others.
-func (c *Controller) withdrawAll(ctx context.Context, w World, keys []release.CopyKey) error {
+// copiesOf returns the copies that a deployment has which is being removed.
+// Those that it asks for are looked for: they may have been made a moment ago.
+func (c *Controller) copiesOf(ctx context.Context, w World, d Decision) ([]release.CopyKey, error) {
+	return c.deps.Releases.Held(ctx, w.Owner, append(w.spare(d), w.wanted(d)...))
+}
+
+// withdrawAll has copies of a deployment go that is being removed. Those of one
+// whose objects stay become objects like others.
+func (c *Controller) withdrawAll(ctx context.Context, w World, d Decision, keys []release.CopyKey) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	as, err := c.serviceAccount(ctx, w.Deployment)
-	if err != nil {
+	job := c.job(w, d)
+	var err error
+	if job.as, err = c.serviceAccount(ctx, w.Deployment); err != nil {
 		return err
 	}
-	return c.deps.Releases.Withdraw(ctx, release.Withdrawal{
-		Owner: w.Owner, ServiceAccount: as, Copies: keys, Keep: keeps(w.Deployment),
-	})
+	return job.withdraw(ctx, keys)
 }
 
 // disown has the copies go, or become objects like others, of a deployment that
-// is not on the hub and has no release any more.
-func (c *Controller) disown(ctx context.Context, origin release.Origin, keep bool) error {
-	keys := c.deps.Copies.Of(origin.Deployment)
-	if len(keys) == 0 {
+// is not on the hub and whose last release a person has given up. They go
+// before its record does, which is all that tells of it.
+func (c *Controller) disown(ctx context.Context, record release.Record, origin release.Origin, keep bool) error {
+	held := c.deps.Copies.Of(origin.Deployment)
+	if len(held) == 0 {
 		return nil
 	}
-	left, err := c.deps.Releases.Find(ctx, origin.Deployment)
-	if err != nil || len(left) > 0 {
+	records, err := c.deps.Releases.Find(ctx, origin.Deployment)
+	if err != nil || slices.ContainsFunc(records, func(r release.Record) bool { return r.Key != record.Key }) {
 		return err
 	}
-	c.log.WithFields(logrus.Fields{"deployment": origin.Deployment, "copies": len(keys)}).Info("Copies of an unclaimed release go with it")
-	return c.deps.Releases.Withdraw(ctx, release.Withdrawal{
-		Owner:          release.Owner{Deployment: origin.Deployment, Hub: c.deps.HubID, Agent: c.deps.Agent},
-		ServiceAccount: origin.ServiceAccount, Copies: keys, Keep: keep,
-	})
+	c.log.WithFields(logrus.Fields{"deployment": origin.Deployment, "copies": len(held)}).Info("Copies of an unclaimed release go with it")
+	for _, h := range held {
+		err := c.deps.Releases.Withdraw(ctx, release.Withdrawal{
+			Owner:          release.Owner{Deployment: origin.Deployment, Hub: c.deps.HubID, Agent: c.deps.Agent},
+			ServiceAccount: origin.ServiceAccount, Copy: h.Key, Keep: keep,
+		})
+		if err != nil && h.Key.Namespace == record.Key.Namespace {
+			return fmt.Errorf("before its release is given up: %w", err)
+		}
+	}
+	return nil
 }
 
 // copyChanged wakes the deployments of a copy when somebody else changes it.
@@ -172,25 +276,4 @@ func (c *Controller) copyChanged(e release.CopyEvent) {
 			c.queue.Coalesce(c.key(name))
 		}
 	}
-}
-
-// copyChanged notes an event of a copy that a deployment has. It is false if
-// that is no news.
-func (m *memory) copyChanged(name string, e release.CopyEvent) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.byName[name]
-	if r == nil || r.copied == nil {
-		return true
-	}
-	known, ok := r.copied[e.Key]
-	switch {
-	case !ok:
-		// One that is not asked for: that it has gone is no news.
-		return e.Version != ""
-	case known == e.Version:
-		return false
-	}
-	r.copied = nil
-	return true
 }

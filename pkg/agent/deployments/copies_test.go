@@ -3,12 +3,14 @@ package deployments
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/copies"
@@ -23,8 +25,8 @@ func keyIn(namespace string) release.CopyKey {
 	return release.CopyKey{Ref: pull.Ref(), Namespace: namespace}
 }
 
-// copying has the deployment copy a Secret, and its release be made with it.
-func copying(w *World) {
+// withCopies has the deployment copy a Secret, and its release be made with it.
+func withCopies(w *World) {
 	_, digest, err := copies.Encode([]copies.Copy{pull})
 	if err != nil {
 		panic(err)
@@ -39,29 +41,41 @@ func copying(w *World) {
 
 func TestDecideAboutCopies(t *testing.T) {
 	has := func(namespace string) func(*World) {
-		return func(w *World) { w.Copies = append(w.Copies, keyIn(namespace)) }
+		return func(w *World) {
+			w.Copies.Held = append(w.Copies.Held, release.HeldCopy{Key: keyIn(namespace), Version: "1"})
+		}
 	}
-	unseen := func(w *World) { w.CopiesUnseen = true }
+	unseen := func(w *World) { w.Copies.Unseen = true }
 	outdated := func(w *World) { w.Records[0].Digest = release.Digest("content:1") }
-	failed := func(w *World) { w.Last = &Attempt{Inputs: w.inputs(), Failures: 1, Next: noon.Add(time.Second)} }
+	failed := func(w *World) { w.Copies.Due, w.Copies.Problem = noon.Add(time.Second), "forbidden" }
+	struggling := func(w *World) { w.Copies.Due = noon.Add(time.Second) }
+	unmet := func(w *World) { w.Deployment.Spec.DependsOn = []fleet.BundleRef{{Name: "base"}} }
 	paused := func(w *World) { w.Deployment.Spec.Paused = true }
 	for _, test := range []struct {
 		name  string
 		world World
 		step  Step
+		copy  bool
+		says  string
 	}{
-		{"all is as it should be", worldWith(copying, has("web")), StepMonitor},
-		{"nobody has looked yet", worldWith(copying, has("web"), unseen), StepCopy},
-		{"the release was made without them", worldWith(copying, outdated, unseen), StepDeploy},
-		{"there is no release", worldWith(notInstalled, copying, unseen), StepDeploy},
-		{"one is left in another namespace", worldWith(copying, has("web"), has("elsewhere")), StepCopy},
-		{"one is left of a deployment that copies nothing", worldWith(has("web")), StepCopy},
-		{"it failed a moment ago", worldWith(copying, unseen, failed), StepWait},
-		{"paused", worldWith(copying, unseen, paused), StepLeave},
-		{"being removed", worldWith(copying, has("web"), deleted), StepRemove},
+		{"all is as it should be", worldWith(withCopies, has("web")), StepMonitor, false, ""},
+		{"nobody has looked yet", worldWith(withCopies, has("web"), unseen), StepMonitor, true, ""},
+		{"nobody has looked yet, and a dependency is not ready", worldWith(withCopies, has("web"), unseen, unmet), StepMonitor, true, ""},
+		{"the release was made without them", worldWith(withCopies, outdated, unseen), StepDeploy, false, ""},
+		{"there is no release", worldWith(notInstalled, withCopies, unseen), StepDeploy, false, ""},
+		{"one is left in another namespace", worldWith(withCopies, has("web"), has("elsewhere")), StepMonitor, true, ""},
+		{"one is left of a deployment that copies nothing", worldWith(has("web")), StepMonitor, true, ""},
+		{"it failed a moment ago", worldWith(withCopies, unseen, failed), StepMonitor, false, "forbidden"},
+		{"somebody changes them back each time", worldWith(withCopies, unseen, struggling), StepMonitor, false, "it will be again at 2026-11-21T12:00:01Z"},
+		{"paused", worldWith(withCopies, unseen, paused), StepLeave, false, "paused"},
+		{"being removed", worldWith(withCopies, has("web"), deleted), StepRemove, false, ""},
 	} {
-		if d := Decide(test.world); d.Step != test.step {
-			t.Errorf("%s: %s (%s), want %s", test.name, d.Step, d.Reason, test.step)
+		d := Decide(test.world)
+		if d.Step != test.step || d.Copy != test.copy || !strings.Contains(d.Message, test.says) || test.says == "" && d.Message != "" {
+			t.Errorf("%s: %s, copy %t, %q; want %s, %t, %q", test.name, d.Step, d.Copy, d.Message, test.step, test.copy, test.says)
+		}
+		if wait := d.Recheck; !test.copy && test.step == StepMonitor && test.world.Copies.Unseen != (wait == time.Second) {
+			t.Errorf("%s: again after %s", test.name, wait)
 		}
 	}
 }
@@ -78,7 +92,7 @@ func (s secretsOf) Get(context.Context, string, string) (*corev1.Secret, error) 
 }
 
 func TestCopiesThatCannotBeMadeAreToldOf(t *testing.T) {
-	s := newStage(t, copying)
+	s := newStage(t, withCopies)
 	encoded, _, _ := copies.Encode([]copies.Copy{pull})
 	s.inHub(map[string][]byte{names.KeyDownstreamResources: encoded})
 	s.uncopied = errors.New("it is forbidden, says a: copied")
@@ -95,7 +109,13 @@ func TestCopiesThatCannotBeMadeAreToldOf(t *testing.T) {
 	s.journal = nil
 	s.sync()
 	s.uncopied = nil
-	s.memory.with("app", func(r *remembered) { r.failed = nil })
+	if err := s.run(); err != nil {
+		t.Fatal(err)
+	}
+	if s.live.Applied() {
+		t.Error("it was tried again at once")
+	}
+	s.clock.(*clocktesting.FakePassiveClock).SetTime(noon.Add(time.Hour))
 	if err := s.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,13 +134,13 @@ func TestCopiesThatCannotBeMadeAreToldOf(t *testing.T) {
 
 // The hub writes the Secret first; until the deployment is the one that it was written for, there is nothing to be done.
 func TestCopiesOfAnotherStateAreWaitedFor(t *testing.T) {
-	s := newStage(t, copying)
+	s := newStage(t, withCopies)
 	s.inHub(map[string][]byte{names.KeyDownstreamResources: []byte("[]")})
 	if err := s.run(); err != nil {
 		t.Fatal(err)
 	}
 	c := status.Get(s.live.Status.Conditions, fleet.ConditionDeployed)
-	if c == nil || c.Reason != ReasonWaitingForValues {
+	if c == nil || c.Message != errValuesOutdated.Error() {
 		t.Errorf("the condition is %+v", c)
 	}
 	s.live.Annotations = nil
@@ -129,37 +149,122 @@ func TestCopiesOfAnotherStateAreWaitedFor(t *testing.T) {
 	}
 }
 
-func TestEventsOfCopies(t *testing.T) {
-	m := newMemory()
-	provided := func(versions map[release.CopyKey]string) { m.with("app", func(r *remembered) { r.copied = versions }) }
-	event := func(namespace, version string) release.CopyEvent {
-		return release.CopyEvent{Key: keyIn(namespace), Version: version, Owners: []string{"app"}}
+// Somebody who changes a copy back each time makes putting it right wait, and is told of.
+func TestCopiesThatAreChangedBackWait(t *testing.T) {
+	s := newStage(t, withCopies)
+	encoded, _, _ := copies.Encode([]copies.Copy{pull})
+	s.inHub(map[string][]byte{names.KeyDownstreamResources: encoded})
+	s.changed = true
+	for range 20 {
+		s.memory.copyChanged("app", release.CopyEvent{Key: keyIn("web"), Version: "theirs", Owners: []string{"app"}})
+		s.copies = []release.HeldCopy{{Key: keyIn("web"), Version: "theirs"}}
+		if err := s.run(); err != nil {
+			t.Fatal(err)
+		}
+		s.sync()
+	}
+	made := 0
+	for _, line := range s.journal {
+		if strings.HasPrefix(line, "copy ") {
+			made++
+		}
+	}
+	if made != 3 {
+		t.Errorf("put right %d times in no time", made)
+	}
+	if c := status.Get(s.live.Status.Conditions, fleet.ConditionDeployed); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "changed by somebody else") {
+		t.Errorf("the condition is %+v", c)
+	}
+}
+
+// Whoever may write somewhere in the cluster may forge a mark: that does the deployment no harm.
+func TestForgedMarksDoNoHarm(t *testing.T) {
+	s := newStage(t)
+	s.copies = []release.HeldCopy{{Key: keyIn("theirs"), Version: "1"}}
+	s.unremoved = errors.New("forbidden")
+	for range 3 {
+		if err := s.run(); err != nil {
+			t.Fatal(err)
+		}
+		s.sync()
+	}
+	if c := status.Get(s.live.Status.Conditions, fleet.ConditionDeployed); c.Status != metav1.ConditionTrue {
+		t.Errorf("the condition is %+v", c)
+	}
+	tried := 0
+	for _, line := range s.journal {
+		if strings.HasPrefix(line, "withdraw ") {
+			tried++
+		}
+	}
+	if tried != 1 {
+		t.Errorf("tried %d times to take it away", tried)
+	}
+}
+
+func TestWhatIsKnownOfCopies(t *testing.T) {
+	key := keyIn("web")
+	event := func(version string) release.CopyEvent {
+		return release.CopyEvent{Key: key, Version: version, Owners: []string{"app"}}
+	}
+	held := func(version string) []release.HeldCopy { return []release.HeldCopy{{Key: key, Version: version}} }
+	provided := func(m *memory) {
+		m.providing("app")
+		m.provided("app", map[release.CopyKey]string{key: "5"})
 	}
 	for _, test := range []struct {
-		name     string
-		provided map[release.CopyKey]string
-		event    release.CopyEvent
-		wakes    bool
-		unseen   bool
+		name   string
+		before func(*memory)
+		event  *release.CopyEvent
+		held   []release.HeldCopy
+		wakes  bool
+		unseen bool
 	}{
-		{"nobody has looked yet", nil, event("web", "1"), true, true},
-		{"what the agent wrote itself", map[release.CopyKey]string{keyIn("web"): "1"}, event("web", "1"), false, false},
-		{"somebody else wrote", map[release.CopyKey]string{keyIn("web"): "1"}, event("web", "2"), true, true},
-		{"somebody deleted it", map[release.CopyKey]string{keyIn("web"): "1"}, event("web", ""), true, true},
-		{"one that is not asked for is there", map[release.CopyKey]string{keyIn("web"): "1"}, event("old", "7"), true, false},
-		{"one that is not asked for has gone", map[release.CopyKey]string{keyIn("web"): "1"}, event("old", ""), false, false},
+		{"nobody has looked yet", nil, nil, held("5"), false, true},
+		{"as it was provided", provided, nil, held("5"), false, false},
+		{"the watch shows an older state", provided, nil, held("4"), false, false},
+		{"the watch does not show it yet", provided, nil, nil, false, false},
+		{"what the agent wrote itself is told", provided, ptr(event("5")), held("5"), false, false},
+		{"somebody else wrote", provided, ptr(event("7")), held("7"), true, true},
+		{"somebody deleted it", provided, ptr(event("")), nil, true, true},
+		{"the agent wrote it for another deployment", func(m *memory) {
+			provided(m)
+			m.providing("other")
+			m.provided("other", map[release.CopyKey]string{key: "7"})
+		}, ptr(event("7")), held("7"), false, false},
+		{"somebody changed it while the release was being made", func(m *memory) {
+			provided(m)
+			m.copyChanged("app", event("8"))
+		}, nil, held("8"), false, true},
+		{"somebody deleted it while it was being provided", func(m *memory) {
+			m.providing("app")
+			m.copyChanged("app", event(""))
+			m.provided("app", map[release.CopyKey]string{key: "5"})
+		}, nil, nil, false, true},
+		{"it had gone before", func(m *memory) {
+			m.with("app", func(*remembered) {})
+			m.copyChanged("app", event(""))
+			provided(m)
+		}, nil, nil, false, false},
 	} {
-		provided(test.provided)
-		if got := m.copyChanged("app", test.event); got != test.wakes {
-			t.Errorf("%s: wakes %t", test.name, got)
+		m := newMemory()
+		if test.before != nil {
+			test.before(m)
+		}
+		if test.event != nil {
+			if got := m.copyChanged("app", *test.event); got != test.wakes {
+				t.Errorf("%s: wakes %t", test.name, got)
+			}
 		}
 		m.with("app", func(r *remembered) {
-			if (r.copied == nil) != test.unseen {
-				t.Errorf("%s: remembered %v", test.name, r.copied)
+			if got := r.copying.see(test.held, []release.CopyKey{key}, m.wrote); got.Unseen != test.unseen {
+				t.Errorf("%s: unseen %t", test.name, got.Unseen)
 			}
 		})
 	}
 }
+
+func ptr[T any](v T) *T { return &v }
 
 // A copy counts, wherever in the cluster a reference to its name looks.
 func TestValuesFromCopies(t *testing.T) {

@@ -24,8 +24,6 @@ const (
 	StepDeploy Step = "Deploy"
 	// StepMonitor: the release is what is asked for; report how it fares.
 	StepMonitor Step = "Monitor"
-	// StepCopy: the release is what is asked for; bring the copies that it needs to what the hub says.
-	StepCopy Step = "Copy"
 	// StepRemove: look which releases there are, get evidence and, if it allows, remove them. When there are none left,
 	// say so.
 	StepRemove Step = "Remove"
@@ -52,10 +50,8 @@ type World struct {
 	Owner release.Owner
 	// Records are the newest ones of every release of the deployment.
 	Records []release.Record
-	// Copies are those that the deployment has in the cluster. CopiesUnseen says that it asks for some, and that nobody has
-	// looked at them since they changed.
-	Copies       []release.CopyKey
-	CopiesUnseen bool
+	// Copies are those of the deployment.
+	Copies CopiesSeen
 	// Self is the deployment, and Others are its neighbours, as dependencies see them.
 	Self   Neighbour
 	Others []Neighbour
@@ -96,8 +92,8 @@ type Decision struct {
 	Adopt []release.Key
 	// Recheck, if not zero, is when to decide again.
 	Recheck time.Duration
-	// onlyCopies says that the release is as it should be, and that its copies may not be.
-	onlyCopies bool
+	// Copy says that the copies are to be brought to what the hub says; the release is as it should be.
+	Copy bool
 }
 
 // Decide decides what to do about a deployment.
@@ -115,9 +111,6 @@ func Decide(w World) Decision {
 		if check(w, &d) {
 			break
 		}
-	}
-	if d.Step == StepDeploy && d.onlyCopies {
-		d.Step = StepCopy
 	}
 	if (d.Step == StepLeave || d.Step == StepWait) && heldByUs(w.Deployment) && w.Deployment.DeletionTimestamp == nil {
 		d.Adopt = inherited(w)
@@ -236,12 +229,8 @@ func whenInSync(w World, d *Decision) bool {
 	if state != release.InSync {
 		return false
 	}
-	if w.CopiesUnseen || len(w.spare(*d)) > 0 {
-		// The checks that follow hold for them as well.
-		d.onlyCopies = true
-		return false
-	}
 	d.Step = StepMonitor
+	whenCopiesAreDue(w, d)
 	return true
 }
 

@@ -52,16 +52,15 @@ func (c *Controller) deploy(ctx context.Context, w World, d Decision) (result, e
 	case err != nil:
 		return c.failed(ctx, job, err)
 	}
-	if outcome.Copied != nil {
-		job.noteCopies(outcome.Copied)
-	}
 	c.memory.with(w.Deployment.Name, func(r *remembered) {
 		r.failed, r.blocked, r.lacking = nil, release.Key{}, false
 		if len(outcome.Remaining) == 0 {
 			r.looks = 0
 		}
 	})
-	if err := job.withdraw(ctx, w.spare(d)); err != nil {
+	if err := job.settleCopies(ctx); errors.As(err, &hub) {
+		return result{}, err
+	} else if err != nil {
 		return c.failed(ctx, job, err)
 	}
 	for _, action := range outcome.Taken {
@@ -114,7 +113,7 @@ func (j *deployment) apply(ctx context.Context) (*release.Outcome, error) {
 		return nil, err
 	}
 	outcome, err := j.c.deps.Releases.Apply(ctx, release.Request{
-		Key: j.d.Wanted, Owner: j.w.Owner, Fingerprint: fingerprint(j.bd), Elsewhere: j.d.Elsewhere,
+		Key: j.d.Wanted, Owner: j.w.Owner, Fingerprint: fingerprint(j.bd), Provide: j.copy, Elsewhere: j.d.Elsewhere,
 		Load: j.load, ServiceAccount: j.as, Waiting: j.c.slots.without,
 		Namespace: namespaceOptions(&j.bd.Spec.Options), Helm: helmOptions(&j.bd.Spec.Options),
 	})

@@ -52,8 +52,11 @@ type stage struct {
 	stuck   []release.Remaining
 	broken  error
 	// copies are those of the deployment, and uncopied is why none can be made.
-	copies   []release.CopyKey
+	copies   []release.HeldCopy
 	uncopied error
+	// unremoved is why copies cannot be removed, and changed says that each time somebody else has changed them.
+	unremoved error
+	changed   bool
 }
 
 func newStage(t *testing.T, edits ...func(*World)) *stage {
@@ -241,27 +244,33 @@ func (r stagedReleases) ClientAs(string) (kubernetes.Interface, error) {
 
 func (r stagedReleases) ForgetKinds() {}
 
-func (r stagedReleases) Provide(_ context.Context, p release.Provision) (map[release.CopyKey]string, error) {
-	made := map[release.CopyKey]string{}
+func (r stagedReleases) Provide(_ context.Context, p release.Provision) (*release.Provided, error) {
+	made := &release.Provided{Versions: map[release.CopyKey]string{}, Written: r.changed}
 	for i := range p.Copies {
 		key := release.CopyKey{Ref: p.Copies[i].Ref(), Namespace: p.Terms.Namespace}
 		r.note("copy %s as %q", key, p.ServiceAccount)
-		made[key] = "1"
+		made.Versions[key] = "1"
 	}
 	return made, r.uncopied
 }
 
-func (r stagedReleases) Withdraw(_ context.Context, w release.Withdrawal) error {
-	for _, key := range w.Copies {
-		r.note("withdraw %s keep=%t", key, w.Keep)
+func (r stagedReleases) Held(context.Context, release.Owner, []release.CopyKey) ([]release.CopyKey, error) {
+	var keys []release.CopyKey
+	for _, held := range r.copies {
+		keys = append(keys, held.Key)
 	}
-	return nil
+	return keys, nil
+}
+
+func (r stagedReleases) Withdraw(_ context.Context, w release.Withdrawal) error {
+	r.note("withdraw %s keep=%t", w.Copy, w.Keep)
+	return r.unremoved
 }
 
 // stagedCopies are the copies that the deployment has.
 type stagedCopies struct{ *stage }
 
-func (c stagedCopies) Of(string) []release.CopyKey            { return c.copies }
+func (c stagedCopies) Of(string) []release.HeldCopy           { return c.copies }
 func (c stagedCopies) OnChange(func(release.CopyEvent)) error { return nil }
 
 func (r stagedReleases) Predict(context.Context, release.Question) (*release.Prediction, error) {

@@ -23,6 +23,8 @@ type memory struct {
 	bySet, byLabel map[string]string
 	// lost are the deployments that are not there and have releases, by label.
 	lost map[string]bool
+	// wrote are the versions of copies that the agent wrote, or found right, last.
+	wrote map[release.CopyKey]string
 	// kinds are where kinds are served, or were.
 	kinds map[schema.GroupVersionKind]schema.GroupVersionResource
 }
@@ -44,8 +46,8 @@ type remembered struct {
 	// failed is how the last attempt to deploy ended, if it failed; blocked is the release name that it found taken.
 	failed  *Attempt
 	blocked release.Key
-	// copied are the copies that were provided, with the version they had then; nil if they are to be looked at.
-	copied map[release.CopyKey]string
+	// copying is what is known of its copies.
+	copying copying
 	// lacking says that it failed because the cluster does not serve a kind.
 	lacking bool
 	// looks counts how often a removal was looked after in vain.
@@ -68,6 +70,7 @@ type place struct {
 func newMemory() *memory {
 	return &memory{
 		byName: map[string]*remembered{}, bySet: map[string]string{}, byLabel: map[string]string{}, lost: map[string]bool{},
+		wrote: map[release.CopyKey]string{},
 		kinds: map[schema.GroupVersionKind]schema.GroupVersionResource{},
 	}
 }

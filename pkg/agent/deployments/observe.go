@@ -18,6 +18,7 @@ import (
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/delivery"
+	"github.com/flotilla-gitops/flotilla/pkg/drift"
 	"github.com/flotilla-gitops/flotilla/pkg/kube/watchset"
 	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/release"
@@ -36,9 +37,15 @@ func (c *Controller) observe(bd *fleet.BundleDeployment) (World, error) {
 	c.memory.with(bd.Name, func(r *remembered) {
 		w.Records = newer(c.deps.Inventory.Of(bd.Name), r.release)
 		w.Last = r.failed
-		w.CopiesUnseen = len(bd.Spec.Options.DownstreamResources) > 0 && r.copied == nil
 	})
-	w.Copies = c.deps.Copies.Of(bd.Name)
+	held := c.deps.Copies.Of(bd.Name)
+	wanted := w.wanted(Decision{Wanted: releaseKey(bd.Name, &bd.Spec.Options)})
+	c.memory.with(bd.Name, func(r *remembered) {
+		if inputs := w.inputs(); r.copying.inputs != inputs {
+			r.copying.inputs, r.copying.bout, r.copying.problem = inputs, drift.Bout{}, ""
+		}
+		w.Copies = r.copying.see(held, wanted, c.memory.wrote)
+	})
 	w.Self = neighbour(bd)
 	if !related(bd) {
 		return w, nil

@@ -36,7 +36,9 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 	due, unclaimed := w.claims(records)
 	var copied []release.CopyKey
 	if len(unclaimed) == 0 {
-		copied = w.all(d)
+		if copied, err = c.copiesOf(ctx, w, d); err != nil {
+			return result{}, err
+		}
 	}
 	if len(due)+len(copied) > 0 {
 		evidence, err := c.deps.Evidence.Read(ctx, w.Deployment.Name)
@@ -62,7 +64,7 @@ func (c *Controller) remove(ctx context.Context, w World, d Decision) (result, e
 	case len(left) > 0:
 		return c.leaving(w, left)
 	}
-	if err := c.withdrawAll(ctx, w, copied); err != nil {
+	if err := c.withdrawAll(ctx, w, d, copied); err != nil {
 		return c.removeFailed(w, err), nil
 	}
 	return c.removed(w, unclaimed)

@@ -85,12 +85,12 @@ func statusOf(bd *fleet.BundleDeployment, r Report, now metav1.Time) fleet.Bundl
 	if r.Deployed != nil {
 		set(fleet.ConditionDeployed, *r.Deployed)
 	}
-	if r.CopiesLost {
-		s.DownstreamResourcesGeneration = 0
-	}
 	if r.Applied {
 		s.AppliedDeploymentID = bd.Spec.DeploymentID
 		s.DownstreamResourcesGeneration = bd.Spec.DownstreamResourcesGeneration
+		if r.CopiesLost {
+			s.DownstreamResourcesGeneration = 0
+		}
 		if generation := bd.Spec.Options.ForceSyncGeneration; generation != 0 {
 			s.SyncGeneration = &generation
 		}

@@ -106,22 +106,22 @@ func (c *Controller) unwish(ctx context.Context, records []release.Record) error
 // are on their way out.
 func (c *Controller) grant(ctx context.Context, record release.Record, origin release.Origin) (time.Duration, error) {
 	if record.Wish == names.UnclaimedForget {
-		if err := c.deps.Releases.Forget(ctx, record); err != nil {
+		if err := c.disown(ctx, record, origin, true); err != nil {
 			return 0, err
 		}
-		return 0, c.disown(ctx, origin, true)
+		return 0, c.deps.Releases.Forget(ctx, record)
 	}
 	c.memory.know(origin.Deployment, c.setOf(origin.Deployment))
+	if err := c.disown(ctx, record, origin, false); err != nil {
+		return 0, err
+	}
 	left, err := c.deps.Releases.Remove(ctx, release.Removal{
 		Key:            record.Key,
 		Owner:          release.Owner{Deployment: origin.Deployment, UID: record.UID, Hub: record.Hub, Agent: c.deps.Agent},
 		ServiceAccount: origin.ServiceAccount, Waiting: c.slots.without, Unclaimed: true,
 	})
-	if err != nil {
+	if err != nil || len(left) == 0 {
 		return 0, err
-	}
-	if len(left) == 0 {
-		return 0, c.disown(ctx, origin, false)
 	}
 	return c.lookLater(origin.Deployment, left)
 }

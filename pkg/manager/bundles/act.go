@@ -104,7 +104,9 @@ func (c *controller) writeInputs(ctx context.Context, b *book, i int, bd *fleet.
 		return err
 	}
 	if in.Empty() {
-		if _, err := c.secrets.Get(bd.Namespace, bd.Name); apierrors.IsNotFound(err) {
+		// The cache may not show yet what was written a moment ago.
+		had := b.targets[i].Existing
+		if _, err := c.secrets.Get(bd.Namespace, bd.Name); apierrors.IsNotFound(err) && (had == nil || !rollout.HasInputs(had)) {
 			return nil
 		}
 	} else if b.targets[i].Existing == nil {
@@ -129,8 +131,10 @@ func (c *controller) writeInputs(ctx context.Context, b *book, i int, bd *fleet.
 		return fmt.Errorf("secret %s/%s is not one of ours: rename it, or the bundle", bd.Namespace, bd.Name)
 	}
 	after := secret.DeepCopy()
-	after.Data = rollout.InputsSecret(b.bundle, bd, in, secret.Data).Data
-	if maps.EqualFunc(after.Data, secret.Data, bytes.Equal) {
+	wanted := rollout.InputsSecret(b.bundle, bd, in, secret.Data)
+	after.Data = wanted.Data
+	metav1.SetMetaDataAnnotation(&after.ObjectMeta, names.AnnotationInputs, wanted.Annotations[names.AnnotationInputs])
+	if maps.EqualFunc(after.Data, secret.Data, bytes.Equal) && maps.Equal(after.Annotations, secret.Annotations) {
 		return nil
 	}
 	_, err = c.Hub.Secrets.Patch(ctx, secret, after)
@@ -138,19 +142,21 @@ func (c *controller) writeInputs(ctx context.Context, b *book, i int, bd *fleet.
 }
 
 // restoreValues writes the values again of deployments that are right but for
-// their Secret, which somebody has deleted.
+// their Secret: somebody has deleted it, or it was written for a state that the
+// deployment has not come to.
 func (c *controller) restoreValues(ctx context.Context, b *book, plan rollout.Plan) error {
-	held := map[int]bool{}
-	for _, step := range plan.Hold {
-		held[step.Index] = true
+	other := map[int]bool{}
+	for _, step := range slices.Concat(plan.Hold, plan.Update) {
+		other[step.Index] = true
 	}
 	var missing []int
 	for key := range b.fresh {
 		i, found := b.find(key)
-		if !found || held[i] || b.targets[i].Existing == nil || b.targets[i].ValuesHash == "" && b.targets[i].Copies == "" {
+		if !found || other[i] || b.targets[i].Existing == nil || !rollout.HasInputs(b.targets[i].Existing) {
 			continue
 		}
-		if _, err := c.secrets.Get(b.entries[i].namespace, b.bundle.Name); apierrors.IsNotFound(err) {
+		secret, err := c.secrets.Get(b.entries[i].namespace, b.bundle.Name)
+		if apierrors.IsNotFound(err) || err == nil && !rollout.Holds(secret, b.targets[i].Existing) {
 			missing = append(missing, i)
 		}
 	}

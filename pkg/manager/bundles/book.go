@@ -37,7 +37,7 @@ type book struct {
 	// rules are those of the bundle's workspace.
 	rules policy.Rules
 	// sources are the objects of the workspace that targets have copied.
-	sources  sources
+	sources  *sources
 	reach    targeting.Reach
 	matchers map[string]*targeting.Matcher
 	variants map[variantKey]*variant

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fleet "github.com/flotilla-gitops/flotilla/pkg/apis/fleet.cattle.io/v1alpha1"
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
+	"github.com/flotilla-gitops/flotilla/pkg/copies"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/targeting"
@@ -61,7 +63,9 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 		return &fleet.HelmOptions{Values: &fleet.GenericMap{Data: map[string]any{"name": text}}}
 	}
 	full := &fleet.Bundle{Spec: fleet.BundleSpec{
-		BundleDeploymentOptions: fleet.BundleDeploymentOptions{DefaultNamespace: "shop", Helm: values("plain")},
+		BundleDeploymentOptions: fleet.BundleDeploymentOptions{
+			DefaultNamespace: "shop", Helm: values("plain"), DownstreamResources: []fleet.DownstreamResource{{Kind: "Secret", Name: "pull"}},
+		},
 		Targets: []fleet.BundleTarget{
 			{ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "dev"}}, BundleDeploymentOptions: fleet.BundleDeploymentOptions{Helm: values("${ .ClusterName }")}},
 			{ClusterSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "bad"}}, BundleDeploymentOptions: fleet.BundleDeploymentOptions{Helm: values("${ .ClusterLabels.missing }")}},
@@ -70,7 +74,7 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 	}}
 	matcher := targeting.Compile("clusters", &full.Spec, nil)
 	newBook := func() *book {
-		return &book{full: full, content: "s-1", variants: map[variantKey]*variant{}, matchers: map[string]*targeting.Matcher{"clusters": matcher}}
+		return &book{sources: newSources(map[copies.Ref]copies.Copy{{Kind: "Secret", Name: "pull"}: {Kind: "Secret", Name: "pull", UID: "u"}}), full: full, content: "s-1", variants: map[variantKey]*variant{}, matchers: map[string]*targeting.Matcher{"clusters": matcher}}
 	}
 	first, second := newBook(), newBook()
 	for i := range 60 {
@@ -116,13 +120,19 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 	if len(first.variants) != 4 {
 		t.Errorf("%d variants for 60 clusters", len(first.variants))
 	}
+	// Their deployments are written at once, with nothing computed before: what was kept from an earlier book needed no look.
+	first.sources = newSources(first.sources.copies)
+	var writers sync.WaitGroup
 	for i := range first.targets {
-		in, err := first.inputs(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := bundle.DeploymentValuesHash(in.Values); first.targets[i].Problem == "" && got != first.targets[i].ValuesHash {
-			t.Errorf("%s: values of another hash", first.entries[i].cluster.Name)
-		}
+		writers.Go(func() {
+			in, err := first.inputs(i)
+			if err != nil {
+				t.Error(err)
+			}
+			if t0 := &first.targets[i]; t0.Problem == "" && (bundle.DeploymentValuesHash(in.Values) != t0.ValuesHash || copies.Digest(in.Copies) != t0.Copies || t0.Copies == "") {
+				t.Errorf("%s: inputs of another hash", first.entries[i].cluster.Name)
+			}
+		})
 	}
+	writers.Wait()
 }

@@ -24,7 +24,13 @@ type sources struct {
 	// key tells sources apart: the same ones have the same key.
 	key string
 	// known are sets of them that were encoded already, by what names them.
+	// Deployments of one bundle are written at once: mu guards it.
+	mu    sync.Mutex
 	known map[string]copied
+}
+
+func newSources(read map[copies.Ref]copies.Copy) *sources {
+	return &sources{copies: read, problems: map[copies.Ref]string{}, known: map[string]copied{}}
 }
 
 // copied is what one deployment has copied.
@@ -36,26 +42,26 @@ type copied struct {
 // readSources reads what the bundle and its customizations name. Whether a
 // source changes while it is read is heard of: the bundle is among its readers
 // before.
-func (c *controller) readSources(ctx context.Context, key kube.Key, b *fleet.Bundle) (sources, error) {
+func (c *controller) readSources(ctx context.Context, key kube.Key, b *fleet.Bundle) (*sources, error) {
 	named := slices.Clone(b.Spec.DownstreamResources)
 	for i := range b.Spec.Targets {
 		named = append(named, b.Spec.Targets[i].DownstreamResources...)
 	}
 	refs, _ := copies.Refs(named)
 	c.readers.set(key, refs)
-	found := sources{copies: map[copies.Ref]copies.Copy{}, problems: map[copies.Ref]string{}, known: map[string]copied{}}
+	found := newSources(map[copies.Ref]copies.Copy{})
 	if len(refs) == 0 {
 		return found, nil
 	}
 	uses, err := c.uses(b.Namespace)
 	if err != nil {
-		return sources{}, err
+		return nil, err
 	}
 	sum := sha256.New()
 	for _, ref := range refs {
 		copied, problem, err := c.source(ctx, b.Namespace, ref, uses)
 		if err != nil {
-			return sources{}, err
+			return nil, err
 		}
 		if problem != "" {
 			found.problems[ref] = fmt.Sprintf("downstreamResources: %s %s/%s %s", ref.Kind, b.Namespace, ref.Name, problem)
@@ -139,6 +145,8 @@ func (s *sources) of(named []fleet.DownstreamResource) copied {
 	for _, ref := range refs {
 		fmt.Fprintln(&key, ref)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if known, ok := s.known[key.String()]; ok {
 		return known
 	}
@@ -209,6 +217,36 @@ func (r *readers) names(s source) []kube.Key {
 		found = append(found, bundle)
 	}
 	return found
+}
+
+// onUse wakes the bundles that have Secrets copied which an object has come to
+// name, or names no more.
+func (c *controller) onUse(namespace string, before, after []string) {
+	for _, name := range before {
+		if !slices.Contains(after, name) {
+			c.onSource(copies.KindSecret)(kube.Key{Namespace: namespace, Name: name})
+		}
+	}
+	for _, name := range after {
+		if !slices.Contains(before, name) {
+			c.onSource(copies.KindSecret)(kube.Key{Namespace: namespace, Name: name})
+		}
+	}
+}
+
+// used has onUse called with what an object names before and after an event.
+func used[T kube.Object](c *controller, names func(T) []string) func(kube.Event[T]) {
+	return func(e kube.Event[T]) {
+		var none T
+		var before, after []string
+		if e.Old != none {
+			before = names(e.Old)
+		}
+		if e.New != none {
+			after = names(e.New)
+		}
+		c.onUse(e.Object().GetNamespace(), before, after)
+	}
 }
 
 // onSource wakes the bundles that name an object of that kind when it changes.

@@ -40,6 +40,9 @@ func (c *controller) wake() {
 	c.Hub.Policies.OnEvent(func(e kube.Event[*fleet.Policy]) { c.eachBundleIn(e.Object().Namespace, c.wakeWhole) })
 	c.Hub.Namespaces.OnEvent(c.onNamespace)
 	c.Hub.Secrets.OnEvent(c.onSecret)
+	c.Hub.GitRepos.OnEvent(used(c, copies.NamedByGitRepo))
+	c.Hub.HelmOps.OnEvent(used(c, copies.NamedByHelmOp))
+	c.Hub.Clusters.OnEvent(used(c, copies.NamedByCluster))
 	c.Secrets.OnChange(c.onSource(copies.KindSecret))
 	c.ConfigMaps.OnChange(c.onSource(copies.KindConfigMap))
 }

@@ -4,5 +4,6 @@ package v1alpha1
 // and ConfigMaps that it copies as they are now.
 func (bd *BundleDeployment) Applied() bool {
 	return bd.Status.AppliedDeploymentID == bd.Spec.DeploymentID &&
-		bd.Status.DownstreamResourcesGeneration == bd.Spec.DownstreamResourcesGeneration
+		// Agents that know no copies say nothing of them; what copied some and does no more has another deploymentID.
+		(len(bd.Spec.Options.DownstreamResources) == 0 || bd.Status.DownstreamResourcesGeneration == bd.Spec.DownstreamResourcesGeneration)
 }
