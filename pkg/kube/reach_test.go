@@ -26,10 +26,20 @@ type flaky struct {
 	away, unavailable atomic.Bool
 	// asked is told of every watch that was asked for in vain.
 	asked chan struct{}
+	// silent is told when a client has noted that there is no answer.
+	silent chan struct{}
+}
+
+// Levels and Fire make a flaky hear what its clients say.
+func (f *flaky) Levels() []logrus.Level { return []logrus.Level{logrus.WarnLevel} }
+
+func (f *flaky) Fire(*logrus.Entry) error {
+	f.silent <- struct{}{}
+	return nil
 }
 
 func newFlaky(t *testing.T) *flaky {
-	f := &flaky{asked: make(chan struct{}, 100)}
+	f := &flaky{asked: make(chan struct{}, 100), silent: make(chan struct{}, 100)}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		watches := r.URL.Query().Get("watch") == "true"
 		switch away, unavailable := f.away.Load(), f.unavailable.Load(); {
@@ -61,6 +71,7 @@ func newFlaky(t *testing.T) *flaky {
 func (f *flaky) client(t *testing.T, pause time.Duration) kubernetes.Interface {
 	log := logrus.New()
 	log.SetOutput(t.Output())
+	log.AddHook(f)
 	client, err := kubernetes.NewForConfig(reconnecting(&rest.Config{Host: f.URL, QPS: -1}, &reach{first: pause, longest: pause, log: log}))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +102,8 @@ func TestWatchesGoOnWithTheFirstAnswer(t *testing.T) {
 	client := f.client(t, 1000*time.Hour)
 	f.away.Store(true)
 	came := watching(t.Context(), client)
-	<-f.asked
+	// The watch waits: nobody else has asked yet. That it was asked for is not enough: its failure must not come after the answer.
+	<-f.silent
 	get := func() error {
 		return client.CoreV1().RESTClient().Get().AbsPath("/api/v1/namespaces/there").MaxRetries(0).Do(t.Context()).Error()
 	}
