@@ -70,7 +70,7 @@ func heldCopies(t *testing.T, bd *fleet.BundleDeployment) ([]string, error) {
 		return nil, err
 	}
 	encoded := secret.Data[names.KeyDownstreamResources]
-	if digest := copies.Digest(encoded); digest != bd.Annotations[names.AnnotationDownstreamResources] {
+	if digest := names.Digest(encoded); digest != bd.Annotations[names.AnnotationDownstreamResources] {
 		return nil, fmt.Errorf("the Secret is not the one that the deployment means")
 	}
 	list, err := copies.Decode(encoded)

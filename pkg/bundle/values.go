@@ -64,10 +64,7 @@ func JoinValues(options fleet.BundleDeploymentOptions, values []byte) (fleet.Bun
 // DeploymentValuesHash returns the digest, in hexadecimal, of the values that a deployment runs now, as they stand in
 // its Secret. It is empty when there are none. Staged values do not count: what runs does not change with them.
 func DeploymentValuesHash(values []byte) string {
-	if len(values) == 0 {
-		return ""
-	}
-	return sha256Hex(values)
+	return names.Digest(values)
 }
 
 // ExtractValues takes all values out of a bundle. It returns the bundle as it may be stored, with spec.valuesHash set,

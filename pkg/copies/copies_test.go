@@ -64,7 +64,7 @@ func TestEncodeAndDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, same, _ := Encode([]Copy{mapCopy(), secretCopy("x")})
-	if string(first) != string(second) || digest != same || digest != Digest(first) {
+	if string(first) != string(second) || digest != same || digest != names.Digest(first) {
 		t.Error("the order matters")
 	}
 	if strings.Contains(string(first), "argocd") {
@@ -89,7 +89,7 @@ func TestEncodeAndDecode(t *testing.T) {
 	if _, another, _ := Encode([]Copy{other, mapCopy()}); another == digest {
 		t.Error("the digest is that of the content alone")
 	}
-	if encoded, digest, err := Encode(nil); encoded != nil || digest != "" || err != nil || Digest(nil) != "" {
+	if encoded, digest, err := Encode(nil); encoded != nil || digest != "" || err != nil || names.Digest(nil) != "" {
 		t.Error("nothing has a digest")
 	}
 	if list, err := Decode(nil); list != nil || err != nil {

@@ -1,8 +1,6 @@
 package copies
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 )
 
 // MaxSize is how many bytes all copies of one deployment may take, encoded: its Secret, which may have a MiB, holds values
@@ -45,7 +45,7 @@ func (c *Copy) digest() string {
 	if err != nil {
 		panic(err) // texts and bytes always encode
 	}
-	return Digest(encoded)
+	return names.Digest(encoded)
 }
 
 // Value returns what stands under a key, and whether anything does.
@@ -86,7 +86,7 @@ func Encode(list []Copy) (encoded []byte, digest string, err error) {
 		return nil, "", fmt.Errorf("downstreamResources: together they are %d KiB, encoded, and may be %d: take some out, or make them smaller",
 			(len(encoded)+1023)>>10, MaxSize>>10)
 	}
-	return encoded, Digest(encoded), nil
+	return encoded, names.Digest(encoded), nil
 }
 
 // Decode is the reverse of Encode. Its errors quote nothing of the content.
@@ -104,13 +104,4 @@ func Decode(encoded []byte) ([]Copy, error) {
 		}
 	}
 	return list, nil
-}
-
-// Digest returns the digest of encoded copies, empty if there are none.
-func Digest(encoded []byte) string {
-	if len(encoded) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256(encoded)
-	return hex.EncodeToString(sum[:])
 }

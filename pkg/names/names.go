@@ -165,6 +165,14 @@ func Release(namespace, name string, revision int) string {
 	return namespace + "/" + name + ":" + strconv.Itoa(revision)
 }
 
+// Digest returns the digest of data (SHA-256, hexadecimal); it is empty if there is none.
+func Digest(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	return sha256Hex(string(data))
+}
+
 // Fingerprint identifies what a deployment runs: its deploymentID, and the digest of what it has copied to its cluster, which may
 // be empty.
 func Fingerprint(deploymentID, copied string) string {

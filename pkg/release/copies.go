@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/sirupsen/logrus"
@@ -11,9 +10,6 @@ import (
 
 	"github.com/flotilla-gitops/flotilla/pkg/copies"
 )
-
-// ErrCopyTaken says that the place of a copy is somebody else's.
-var ErrCopyTaken = errors.New("the place of a copy is taken")
 
 // CopyKey names a copy in the cluster.
 type CopyKey struct {
@@ -60,7 +56,7 @@ func (m *Manager) Provide(ctx context.Context, p Provision) (*Provided, error) {
 		key := CopyKey{p.Copies[i].Ref(), p.Terms.Namespace}
 		version, written, err := m.provide(ctx, copyClient{act, key}, p, &p.Copies[i])
 		if err != nil {
-			return nil, fmt.Errorf("copying %s of the hub to %s: %w", p.Copies[i].Source(), key, err)
+			return nil, fmt.Errorf("copying %s of the hub to %s: %w", p.Copies[i].Source(), key, withRights(err))
 		}
 		made.Versions[key], made.Written = version, made.Written || written
 	}
@@ -78,7 +74,7 @@ func (m *Manager) provide(ctx context.Context, at copyClient, p Provision, c *co
 		}
 		change, wanted, refusal := p.Terms.Provide(live, c)
 		if refusal != nil {
-			return "", written, fmt.Errorf("%w: %w", ErrCopyTaken, refusal)
+			return "", written, refusal
 		}
 		if change != copies.Nothing {
 			written = true
@@ -141,7 +137,7 @@ func (m *Manager) Withdraw(ctx context.Context, w Withdrawal) error {
 	if err != nil {
 		return err
 	}
-	return m.explain(ctx, m.withdraw(ctx, copyClient{act, w.Copy}, w), fmt.Sprintf("removing the copy %s", w.Copy))
+	return m.explain(ctx, withRights(m.withdraw(ctx, copyClient{act, w.Copy}, w)), fmt.Sprintf("removing the copy %s", w.Copy))
 }
 
 func (m *Manager) withdraw(ctx context.Context, at copyClient, w Withdrawal) (err error) {
@@ -168,6 +164,14 @@ func (m *Manager) withdraw(ctx context.Context, at copyClient, w Withdrawal) (er
 		}
 	}
 	return err
+}
+
+// withRights adds what to do to an error that says that rights are lacking.
+func withRights(err error) error {
+	if !apierrors.IsForbidden(err) {
+		return err
+	}
+	return fmt.Errorf("%w; allow the service account of the deployment to get, create, update and delete it", err)
 }
 
 // copyClient reads and writes one copy on somebody's behalf.

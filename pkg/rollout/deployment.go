@@ -1,8 +1,6 @@
 package rollout
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"reflect"
 	"slices"
@@ -60,15 +58,6 @@ func setCopies(bd *fleet.BundleDeployment, digest string) {
 	bd.Annotations[names.AnnotationDownstreamResources] = digest
 }
 
-// sum returns the digest of data, empty if there is none.
-func sum(data []byte) string {
-	if len(data) == 0 {
-		return ""
-	}
-	digest := sha256.Sum256(data)
-	return hex.EncodeToString(digest[:])
-}
-
 // HasInputs says whether a deployment means something that stands in its Secret.
 func HasInputs(bd *fleet.BundleDeployment) bool { return bd.Spec.ValuesHash != "" || copied(bd) != "" }
 
@@ -119,7 +108,7 @@ func InputsSecret(b *fleet.Bundle, bd *fleet.BundleDeployment, in Inputs, before
 				names.LabelBundleName:      b.Name,
 				names.LabelBundleNamespace: b.Namespace,
 			},
-			Annotations: map[string]string{names.AnnotationInputs: sum(data[names.KeyValues]) + "/" + sum(data[names.KeyDownstreamResources])},
+			Annotations: map[string]string{names.AnnotationInputs: names.Digest(data[names.KeyValues]) + "/" + names.Digest(data[names.KeyDownstreamResources])},
 		},
 		Type: names.SecretTypeDeployment,
 		Data: data,

@@ -73,19 +73,18 @@ type CopiesSeen struct {
 
 // whenCopiesAreDue has the copies of a release that is in sync brought about.
 func whenCopiesAreDue(w World, d *Decision) {
-	switch {
-	case !w.Copies.Unseen && len(w.spare(*d)) == 0:
-	case w.Now.Before(w.Copies.Due):
-		d.Recheck = w.Copies.Due.Sub(w.Now)
-		if w.Copies.Problem == "" {
-			d.Message = "what is copied from the hub is changed by somebody else each time it is put right; it will be again at " +
-				w.Copies.Due.UTC().Format(time.RFC3339)
-		}
-	default:
-		d.Copy = true
+	if !w.Copies.Unseen && len(w.spare(*d)) == 0 {
+		return // what went wrong with them before is over
 	}
-	if w.Copies.Problem != "" {
-		d.Message = w.Copies.Problem
+	d.Message = w.Copies.Problem
+	if !w.Now.Before(w.Copies.Due) {
+		d.Copy = true
+		return
+	}
+	d.Recheck = w.Copies.Due.Sub(w.Now)
+	if d.Message == "" {
+		d.Message = "what is copied from the hub is changed by somebody else each time it is put right; it will be again at " +
+			w.Copies.Due.UTC().Format(time.RFC3339)
 	}
 }
 
@@ -202,7 +201,7 @@ func (j *deployment) withdraw(ctx context.Context, keys []release.CopyKey) error
 			return err
 		default:
 			j.log.WithError(err).WithField("object", key.String()).Warn("Copy stays: it bears the mark of the deployment, which has nothing in its namespace")
-			j.c.memory.with(j.bd.Name, func(r *remembered) { r.copying.disown(key) })
+			j.c.memory.with(j.bd.Name, func(r *remembered) { r.copying.ignore(key) })
 		}
 	}
 	return nil

@@ -66,6 +66,7 @@ func TestDecideAboutCopies(t *testing.T) {
 		{"one is left in another namespace", worldWith(withCopies, has("web"), has("elsewhere")), StepMonitor, true, ""},
 		{"one is left of a deployment that copies nothing", worldWith(has("web")), StepMonitor, true, ""},
 		{"it failed a moment ago", worldWith(withCopies, unseen, failed), StepMonitor, false, "forbidden"},
+		{"what went wrong is over", worldWith(withCopies, has("web"), failed), StepMonitor, false, ""},
 		{"somebody changes them back each time", worldWith(withCopies, unseen, struggling), StepMonitor, false, "it will be again at 2026-11-21T12:00:01Z"},
 		{"paused", worldWith(withCopies, unseen, paused), StepLeave, false, "paused"},
 		{"being removed", worldWith(withCopies, has("web"), deleted), StepRemove, false, ""},
@@ -83,6 +84,17 @@ func TestDecideAboutCopies(t *testing.T) {
 // inHub is the Secret of the deployment on the hub.
 func (s *stage) inHub(data map[string][]byte) {
 	s.deps.Secrets = secretsOf(data)
+}
+
+// did counts what was done, by how it is told.
+func (s *stage) did(what string) int {
+	n := 0
+	for _, line := range s.journal {
+		if strings.HasPrefix(line, what) {
+			n++
+		}
+	}
+	return n
 }
 
 type secretsOf map[string][]byte
@@ -163,13 +175,7 @@ func TestCopiesThatAreChangedBackWait(t *testing.T) {
 		}
 		s.sync()
 	}
-	made := 0
-	for _, line := range s.journal {
-		if strings.HasPrefix(line, "copy ") {
-			made++
-		}
-	}
-	if made != 3 {
+	if made := s.did("copy "); made != 3 {
 		t.Errorf("put right %d times in no time", made)
 	}
 	if c := status.Get(s.live.Status.Conditions, fleet.ConditionDeployed); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "changed by somebody else") {
@@ -191,13 +197,7 @@ func TestForgedMarksDoNoHarm(t *testing.T) {
 	if c := status.Get(s.live.Status.Conditions, fleet.ConditionDeployed); c.Status != metav1.ConditionTrue {
 		t.Errorf("the condition is %+v", c)
 	}
-	tried := 0
-	for _, line := range s.journal {
-		if strings.HasPrefix(line, "withdraw ") {
-			tried++
-		}
-	}
-	if tried != 1 {
+	if tried := s.did("withdraw "); tried != 1 {
 		t.Errorf("tried %d times to take it away", tried)
 	}
 }

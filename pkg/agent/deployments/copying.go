@@ -15,8 +15,8 @@ type copying struct {
 	versions map[release.CopyKey]string
 	// gone are copies that went since they began to be provided.
 	gone map[release.CopyKey]bool
-	// disowned are copies that bear the mark of the deployment and are not taken for its own.
-	disowned map[release.CopyKey]bool
+	// ignored are copies that bear the mark of the deployment and are not taken for its own.
+	ignored map[release.CopyKey]bool
 	// bout is the struggle with whoever changes them back, or with what hinders; it is about these inputs.
 	bout   drift.Bout
 	inputs string
@@ -24,11 +24,11 @@ type copying struct {
 	problem string
 }
 
-func (c *copying) disown(key release.CopyKey) {
-	if c.disowned == nil {
-		c.disowned = map[release.CopyKey]bool{}
+func (c *copying) ignore(key release.CopyKey) {
+	if c.ignored == nil {
+		c.ignored = map[release.CopyKey]bool{}
 	}
-	c.disowned[key] = true
+	c.ignored[key] = true
 }
 
 // see returns what is known of the copies of a deployment. wrote are the
@@ -38,7 +38,7 @@ func (c *copying) see(held []release.HeldCopy, wanted []release.CopyKey, wrote m
 	current := map[release.CopyKey]string{}
 	for _, h := range held {
 		current[h.Key] = h.Version
-		if !c.disowned[h.Key] {
+		if !c.ignored[h.Key] {
 			seen.Held = append(seen.Held, h)
 		}
 	}

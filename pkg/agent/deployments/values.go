@@ -56,7 +56,7 @@ func (c *Controller) hubInputs(ctx context.Context, bd *fleet.BundleDeployment) 
 		in.values = secret.Data[bundle.KeyValues]
 	}
 	encoded := secret.Data[names.KeyDownstreamResources]
-	if bundle.DeploymentValuesHash(in.values) != bd.Spec.ValuesHash || digest != "" && copies.Digest(encoded) != digest {
+	if bundle.DeploymentValuesHash(in.values) != bd.Spec.ValuesHash || digest != "" && names.Digest(encoded) != digest {
 		return inputs{}, errValuesOutdated
 	}
 	if digest != "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/flotilla-gitops/flotilla/pkg/bundle"
 	"github.com/flotilla-gitops/flotilla/pkg/copies"
 	"github.com/flotilla-gitops/flotilla/pkg/kube"
+	"github.com/flotilla-gitops/flotilla/pkg/names"
 	"github.com/flotilla-gitops/flotilla/pkg/rollout"
 	"github.com/flotilla-gitops/flotilla/pkg/targeting"
 )
@@ -129,7 +130,7 @@ func TestSharedOptionsAreEachClustersOwn(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if t0 := &first.targets[i]; t0.Problem == "" && (bundle.DeploymentValuesHash(in.Values) != t0.ValuesHash || copies.Digest(in.Copies) != t0.Copies || t0.Copies == "") {
+			if t0 := &first.targets[i]; t0.Problem == "" && (bundle.DeploymentValuesHash(in.Values) != t0.ValuesHash || names.Digest(in.Copies) != t0.Copies || t0.Copies == "") {
 				t.Errorf("%s: inputs of another hash", first.entries[i].cluster.Name)
 			}
 		})

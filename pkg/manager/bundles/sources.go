@@ -3,6 +3,7 @@ package bundles
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,27 +110,17 @@ func (c *controller) source(ctx context.Context, namespace string, ref copies.Re
 
 // uses returns what the Secrets of a workspace are used for.
 func (c *controller) uses(namespace string) (copies.Uses, error) {
-	clusters, err := c.clusters.List(namespace, labels.Everything())
-	if err != nil {
-		return copies.Uses{}, fmt.Errorf("listing clusters: %w", err)
+	var u copies.Uses
+	var failed [5]error
+	u.Clusters, failed[0] = c.clusters.List(namespace, labels.Everything())
+	u.GitRepos, failed[1] = c.gitrepos.List(namespace, labels.Everything())
+	u.HelmOps, failed[2] = c.helmops.List(namespace, labels.Everything())
+	u.Restrictions, failed[3] = c.restrictions.List(namespace, labels.Everything())
+	u.Policies, failed[4] = c.policies.List(namespace, labels.Everything())
+	if err := errors.Join(failed[:]...); err != nil {
+		return copies.Uses{}, fmt.Errorf("looking for what uses the Secrets of namespace %s: %w", namespace, err)
 	}
-	gitrepos, err := c.gitrepos.List(namespace, labels.Everything())
-	if err != nil {
-		return copies.Uses{}, fmt.Errorf("listing git repos: %w", err)
-	}
-	helmops, err := c.helmops.List(namespace, labels.Everything())
-	if err != nil {
-		return copies.Uses{}, fmt.Errorf("listing helm ops: %w", err)
-	}
-	restrictions, err := c.restrictions.List(namespace, labels.Everything())
-	if err != nil {
-		return copies.Uses{}, fmt.Errorf("listing restrictions: %w", err)
-	}
-	policies, err := c.policies.List(namespace, labels.Everything())
-	if err != nil {
-		return copies.Uses{}, fmt.Errorf("listing policies: %w", err)
-	}
-	return copies.Uses{Clusters: clusters, GitRepos: gitrepos, HelmOps: helmops, Restrictions: restrictions, Policies: policies}, nil
+	return u, nil
 }
 
 // of returns what a deployment with these options has copied.
